@@ -1,0 +1,1 @@
+"""One file per decorrelation method, found by module name."""

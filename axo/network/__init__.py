@@ -1,0 +1,46 @@
+"""The fixed-point network: types, operations, reference evaluation, intervals, file format."""
+
+from axo.network.cms import CMS_WORDS, PT_COLUMNS, read_cms_network
+from axo.network.files import digest, read_network, write_network
+from axo.network.intervals import analyse, require_sound
+from axo.network.network import Network, Word
+from axo.network.operations import (
+    WORDS,
+    Dense,
+    Dot,
+    Linear,
+    Offset,
+    Operation,
+    Relu,
+    Shift,
+    Subtract,
+    SumOfSquares,
+)
+from axo.network.reference import Evaluation, evaluate
+from axo.network.types import FixedType
+
+__all__ = [
+    "CMS_WORDS",
+    "PT_COLUMNS",
+    "WORDS",
+    "Dense",
+    "Dot",
+    "Evaluation",
+    "FixedType",
+    "Linear",
+    "Network",
+    "Offset",
+    "Operation",
+    "Relu",
+    "Shift",
+    "Subtract",
+    "SumOfSquares",
+    "Word",
+    "analyse",
+    "digest",
+    "evaluate",
+    "read_cms_network",
+    "read_network",
+    "require_sound",
+    "write_network",
+]

@@ -1,0 +1,123 @@
+"""The CMS side: the layout of the 57 words, and the description of the production AXOL1TL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from axo.errors import UserError
+from axo.files import read_json
+from axo.network.network import Network, Word
+from axo.network.operations import (
+    WORDS,
+    Dense,
+    Linear,
+    Offset,
+    Operation,
+    Relu,
+    Shift,
+    SumOfSquares,
+)
+from axo.network.types import FixedType
+
+OBJECTS = ("MET", *(f"{kind}{i}" for kind, n in (("EG", 4), ("MU", 4), ("JET", 10)) for i in range(n)))
+"""The 19 objects in network order; each gives three words: pt, eta, phi."""
+
+# Widths in bits of pt, eta, phi: the object words of the CMS global trigger (MET is ETM, 12 bits, no
+# eta; muon eta and phi have finer steps than the calorimeter ones). Only eta is signed.
+_WIDTHS = {"MET": (12, 0, 8), "EG": (9, 8, 8), "MU": (9, 9, 10), "JET": (11, 8, 8)}
+
+CMS_WORDS = tuple(
+    Word(f"{name}_{quantity}", width, quantity == "eta")
+    for name in OBJECTS
+    for quantity, width in zip(("pt", "eta", "phi"), _WIDTHS[name.rstrip("0123456789")], strict=True)
+)
+"""The 57 raw hardware words (pt LSB 0.5 GeV), object-major."""
+
+PT_COLUMNS = slice(0, 57, 3)
+"""Columns of the pt words in a (n, 57) array."""
+
+
+def halved_pt() -> Shift:
+    """CMS networks read whole GeV: pt words // 2, all others as they are (AXOL1TLCondition.cc)."""
+    shift = np.zeros(len(CMS_WORDS), np.int64)
+    shift[PT_COLUMNS] = 1
+    return Shift("halved", WORDS, shift)
+
+
+def read_cms_network(path: str | os.PathLike[str], name: str = "axol1tl_v3") -> Network:
+    """Import a description like ``golden/axol1tl_v3.json`` (see its keys) as a Network.
+
+    Raises UserError naming the file and the key that is missing or cannot be expressed.
+    """
+    description = read_json(path)
+    try:
+        return _network(description, name)
+    except KeyError as error:
+        raise UserError(f"{path}: key {error} is missing; is this a CMS network description?") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _network(description: dict[str, Any], name: str) -> Network:
+    if tuple(description["inputs"]) != OBJECTS:
+        raise UserError(f"inputs {description['inputs']} are not the 19 objects {', '.join(OBJECTS)}")
+    unscaled = FixedType(**description["unscaled_type"])
+    operations: list[Operation] = [
+        halved_pt(),
+        Linear("unscaled", "halved", unscaled),
+        Offset(
+            "centred",
+            "unscaled",
+            unscaled,
+            offset=np.array(description["offset"], np.int64),
+            offset_type=FixedType(**description["offset_type"]),
+        ),
+        Shift("scaled", "centred", np.array(description["shift"], np.int64)),
+        Linear("network_input", "scaled", FixedType(**description["input_type"])),
+    ]
+    for index, layer in enumerate(description["layers"]):
+        build = _LAYERS.get(layer["op"])
+        if build is None:
+            raise UserError(f"layers[{index}]: op {layer['op']!r} is none of {', '.join(_LAYERS)}")
+        operations.append(build(f"layer{index}_{layer['op']}", operations[-1].name, layer))
+    score = description["score"]
+    if score["op"] != "sum_of_squares":
+        raise UserError(f"score: op {score['op']!r} is not sum_of_squares")
+    embedding = operations[-1].name
+    operations.append(
+        SumOfSquares("score", embedding, FixedType(**score["square_type"]), FixedType(**score["sum_type"]))
+    )
+    return Network(
+        name,
+        CMS_WORDS,
+        tuple(operations),
+        "score",
+        embedding,
+        provenance={"source": description["source"], "description": description["name"]},
+    )
+
+
+def _dense(name: str, source: str, layer: dict[str, Any]) -> Dense:
+    weight = np.array(layer["weight"], np.int64)
+    if weight.size != layer["n_in"] * layer["n_out"]:
+        raise UserError(f"{name}: {weight.size} weights are not {layer['n_in']} x {layer['n_out']}")
+    return Dense(
+        name,
+        source,
+        weight.reshape(layer["n_in"], layer["n_out"]),
+        FixedType(**layer["weight_type"]),
+        np.array(layer["bias"], np.int64),
+        FixedType(**layer["bias_type"]),
+        FixedType(**layer["accum_type"]),
+    )
+
+
+_LAYERS: dict[str, Callable[[str, str, dict[str, Any]], Operation]] = {
+    "dense": _dense,
+    "relu": lambda name, source, layer: Relu(name, source, FixedType(**layer["output_type"])),
+    "linear": lambda name, source, layer: Linear(name, source, FixedType(**layer["output_type"])),
+}

@@ -1,0 +1,104 @@
+"""The fixed-point network: a checked list of operations from hardware words to a score word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from axo.errors import UserError
+from axo.network.operations import WORD_TYPE, WORDS, Operation
+from axo.network.types import FixedType
+
+
+@dataclass(frozen=True)
+class Word:
+    """One input word as the trigger hardware carries it.
+
+    `width` is in bits; 0 means that the word does not exist in hardware and is always zero
+    (the eta of MET).
+    """
+
+    name: str
+    width: int
+    signed: bool
+
+    @property
+    def min_int(self) -> int:
+        """Smallest value the hardware can carry."""
+        return -(1 << (self.width - 1)) if self.signed and self.width else 0
+
+    @property
+    def max_int(self) -> int:
+        """Largest value the hardware can carry."""
+        return (1 << (self.width - int(self.signed))) - 1 if self.width else 0
+
+
+@dataclass(frozen=True)
+class Network:
+    """Operations in order; `score` and `embedding` name two of the tensors they define.
+
+    `thresholds` are named working points in score words (a seed fires at score >= threshold);
+    `provenance` is free-form. Raises UserError when the list is not a well-formed network.
+    """
+
+    name: str
+    words: tuple[Word, ...]
+    operations: tuple[Operation, ...]
+    score: str
+    embedding: str
+    thresholds: dict[str, int] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in (self.score, self.embedding):
+            if name not in self.types:
+                raise UserError(f"network {self.name!r}: no operation defines {name!r}")
+        if self.sizes[self.score] != 1:
+            raise UserError(f"network {self.name!r}: the score {self.score!r} must be one number")
+        if self.score_type.signed or self.score_type.width > 31:
+            raise UserError(f"network {self.name!r}: the score type must be unsigned, at most 31 bits")
+        if len({word.name for word in self.words}) != len(self.words):
+            raise UserError(f"network {self.name!r}: word names must differ")
+        for word in self.words:
+            if not 0 <= word.width <= 16 - (not word.signed):
+                raise UserError(f"network {self.name!r}: word {word.name!r} must fit in int16")
+        for name, threshold in self.thresholds.items():
+            if not 0 <= threshold <= self.score_type.max_int + 1:
+                raise UserError(f"network {self.name!r}: threshold {name!r} = {threshold} is no score word")
+
+    @cached_property
+    def _shapes(self) -> tuple[dict[str, FixedType], dict[str, int]]:
+        types, sizes = {WORDS: WORD_TYPE}, {WORDS: len(self.words)}
+        for operation in self.operations:
+            for source in operation.inputs:
+                if source not in types:
+                    raise UserError(
+                        f"operation {operation.name!r}: reads {source!r}, which no earlier one defines"
+                    )
+            if operation.name in types:
+                raise UserError(f"operation {operation.name!r}: is defined twice")
+            types[operation.name], sizes[operation.name] = operation.result(types, sizes)
+        return types, sizes
+
+    @property
+    def types(self) -> dict[str, FixedType]:
+        """Type of every tensor, the input words included."""
+        return self._shapes[0]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of elements of every tensor, the input words included."""
+        return self._shapes[1]
+
+    @property
+    def score_type(self) -> FixedType:
+        """Type of the score; the score word is its integer."""
+        return self.types[self.score]
+
+    def operation(self, name: str) -> Operation:
+        """The operation that defines tensor `name`; KeyError when there is none."""
+        for operation in self.operations:
+            if operation.name == name:
+                return operation
+        raise KeyError(name)

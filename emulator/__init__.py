@@ -1,0 +1,1 @@
+"""The fast exact kernel and the replay of recorded data."""

@@ -1,0 +1,1 @@
+"""Files that are filled in and handed to a tool."""

@@ -1,0 +1,1 @@
+"""The threshold controller as a service beside data taking."""

@@ -1,0 +1,1 @@
+"""Programs that train, evaluate and select models, and the released artefacts."""
