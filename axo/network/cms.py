@@ -72,9 +72,9 @@ def _network(description: dict[str, Any], name: str) -> Network:
         Offset(
             "centred",
             "unscaled",
+            np.array(description["offset"], np.int64),
+            FixedType(**description["offset_type"]),
             unscaled,
-            offset=np.array(description["offset"], np.int64),
-            offset_type=FixedType(**description["offset_type"]),
         ),
         Shift("scaled", "centred", np.array(description["shift"], np.int64)),
         Linear("network_input", "scaled", FixedType(**description["input_type"])),
