@@ -18,6 +18,7 @@ VERBS = {
     "train": ("axo.training.train", "train a model from a YAML configuration and export it"),
     "export": ("axo.training.export", "turn a trained Keras model into a network file"),
     "firmware": ("axo.firmware.command", "compile a network into verified firmware, with a report"),
+    "report": ("axo.firmware.report_command", "print a firmware report and its change against a baseline"),
     "inspect": ("axo.network.command", "check and describe a network file; import a CMS description"),
     "events": ("axo.sources.command", "describe, check or convert recorded events"),
 }

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Set up the virtual environment $1 with axo and all its tools. Says what it does; safe to repeat.
+set -eu
+venv=$1
+python=${PYTHON:-python3}
+
+say() { printf 'set-up: %s\n' "$*"; }
+fail() { printf 'set-up: error: %s\n' "$*" >&2; exit 2; }
+
+# Debian packages that cannot come from PyPI; installed only when missing, and only if we may.
+need() { # need COMMAND PACKAGE WHY
+    command -v "$1" >/dev/null 2>&1 && return 0
+    install_package "$2" || fail "$1 ($3) is missing; install it: apt-get install $2"
+}
+install_package() {
+    command -v apt-get >/dev/null 2>&1 || return 1
+    sudo=
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null || return 1
+        sudo=sudo
+    fi
+    say "installing the Debian package $1"
+    $sudo apt-get update -qq >/dev/null 2>&1 || return 1
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "$1" >/dev/null 2>&1
+}
+
+need "$python" python3 "the language axo is written in"
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' ||
+    fail "$("$python" --version) is not 3.11 or 3.12; name one: make PYTHON=/path/to/python3.11"
+need g++ g++ "compiles the emulators"
+need make make "runs Verilator's build"
+need perl perl "Verilator is driven by it"
+
+if [ ! -x "$venv/bin/python" ]; then
+    say "creating $venv"
+    if ! "$python" -m venv "$venv" >/dev/null 2>&1; then
+        rm -rf "$venv"
+        version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        install_package "python$version-venv" || fail "the venv module is missing; apt-get install python$version-venv"
+        "$python" -m venv "$venv"
+    fi
+fi
+say "installing axo and its tools into $venv (about 2.5 GB, 1 to 3 minutes)"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --editable '.[train,firmware,ecp5,test]' 2>"$venv/set-up.log" ||
+    { tail -n 5 "$venv/set-up.log" >&2; fail "pip failed; all it said is in $venv/set-up.log"; }
+say "done"

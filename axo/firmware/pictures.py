@@ -1,0 +1,77 @@
+"""The pictures of the firmware report, as PNG bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GOOD, _BAD, _LIMIT, _TARGET = "#2f7fb8", "#b8352f", "#333333", "#8a8a8a"
+
+
+def score_distributions(
+    score_words: Mapping[str, NDArray[np.int32]], thresholds: Mapping[str, int], max_word: int
+) -> bytes:
+    """Normalised score distributions per kind of event, with the thresholds marked."""
+    figure, axes = _figure(9, 4.2)
+    top = max([int(scores.max()) for scores in score_words.values()] + list(thresholds.values()))
+    edges = np.linspace(0, min(top * 1.05 + 1, max_word), 120)
+    for kind, scores in score_words.items():
+        axes.hist(
+            scores, edges, histtype="step", density=True, linewidth=1.6, label=f"{kind} ({len(scores)})"
+        )
+    for name, threshold in thresholds.items():
+        axes.axvline(threshold, color=_TARGET, linewidth=1, linestyle="--")
+        axes.text(threshold, 1.01, name, rotation=60, fontsize=8, transform=axes.get_xaxis_transform())
+    axes.set(xlabel="score word", ylabel="events / bin (normalised)", yscale="log")
+    axes.legend(frameon=False)
+    return _png(figure)
+
+
+def budget_bars(checks: list[Mapping[str, Any]]) -> bytes:
+    """Measured values as fractions of their limits; a bar beyond 1 is over budget."""
+    rows = [check for check in checks if check["limit"] > 0 and check["value"] is not None]
+    figure, axes = _figure(9, 0.8 + 0.45 * max(len(rows), 1))
+    for position, check in enumerate(reversed(rows)):
+        fraction = check["value"] / check["limit"]
+        axes.barh(position, fraction, color=_GOOD if check["within"] else _BAD)
+        axes.text(
+            fraction + 0.01, position, f"{check['value']:.6g} / {check['limit']:g}", va="center", fontsize=9
+        )
+    labels = [f"{check['quantity']} ({'budget' if check['gates'] else 'target'})" for check in reversed(rows)]
+    axes.set_yticks(range(len(rows)), labels)
+    axes.axvline(1, color=_LIMIT, linewidth=1.2)
+    axes.set_xlim(0, max([1.25, *(1.25 * check["value"] / check["limit"] for check in rows)]))
+    axes.set_xlabel("fraction of the limit")
+    return _png(figure)
+
+
+def layer_widths(layers: list[Mapping[str, Any]]) -> bytes:
+    """Declared width of each tensor's type, and the bits that its interval needs."""
+    figure, axes = _figure(9, 0.8 + 0.32 * len(layers))
+    names = [f"{layer['name']} × {layer['size']}" for layer in reversed(layers)]
+    widths = [layer["width"] for layer in reversed(layers)]
+    needed = [layer["bits_needed"] for layer in reversed(layers)]
+    axes.barh(names, widths, color="#d5dde3", label="declared width")
+    axes.barh(names, needed, height=0.45, color=_GOOD, label="bits that can occur")
+    axes.set_xlabel("bits")
+    axes.legend(frameon=False, loc="lower right")
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, height), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
