@@ -103,14 +103,7 @@ def tables(document: Document) -> dict[str, Table]:
     """Every table of the report, as text cells."""
     return {
         "Comparisons": _comparisons(document),
-        "Evaluations": (
-            ["evaluation", "what", "events", "wall s"],
-            [
-                [name, entry["what"], str(entry["events"]) if not entry["absent"] else f"absent: {entry['absent']}",
-                 number(entry["wall_s"])]
-                for name, entry in document["evaluations"].items()
-            ],
-        ),
+        "Evaluations": _evaluations(document),
         "Latency": (
             ["source", "cycles", "clock MHz", "latency ns", "initiation interval (cycles)"],
             [
@@ -199,6 +192,14 @@ def _comparisons(document: Document) -> Table:
     return ["first", "second", "compared", *kinds, "events", "mismatches"], rows
 
 
+def _evaluations(document: Document) -> Table:
+    rows = []
+    for name, entry in document["evaluations"].items():
+        events = f"absent: {entry['absent']}" if entry["absent"] else str(entry["events"])
+        rows.append([name, entry["what"], events, number(entry["wall_s"])])
+    return ["evaluation", "what", "events", "wall s"], rows
+
+
 def _change(now: float | None, before: float | None) -> str:
     if now is None or before is None:
         return "-"
@@ -223,7 +224,7 @@ _PAGE = """<!doctype html>
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; margin: .5rem 0 1.5rem; display: block; overflow-x: auto; }
-th, td { border: 1px solid #8886; padding: .25rem .6rem; text-align: left; font-variant-numeric: tabular-nums; }
+th, td { border: 1px solid #8886; padding: .25rem .6rem; text-align: left; }
 th { background: #8882; }
 .good, .bad { font-weight: 600; padding: .6rem 1rem; border-radius: .4rem; color: #fff; }
 .good { background: #1a6e3c; } .bad { background: #a3262a; }

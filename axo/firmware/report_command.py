@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``axo report``."""
-    from axo.firmware.report import budget_table, read_report, text_table, verdict_line
     from axo.files import write_json
+    from axo.firmware.report import budget_table, read_report, text_table, verdict_line
 
     document = read_report(args.report)
     print(f"{document['model']} (network {document['network']['sha256'][:12]})")
