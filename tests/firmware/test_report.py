@@ -26,7 +26,8 @@ def document():
     missing = {**check, "quantity": "dsp", "value": None, "source": None}
     kept = {**check, "quantity": "latency_ns", "value": 25.0, "limit": 50.0, "within": True, "source": "rtl"}
     return {
-        "format": "axo-firmware-report", "format_version": 1, "model": "tiny", "created": "2026-11-22T00:00:00Z",
+        "format": "axo-firmware-report", "format_version": 1, "model": "tiny",
+        "created": "2026-11-22T00:00:00Z",
         "network": {"name": "tiny", "sha256": "0" * 64, "score_type": "t", "thresholds": {"rate_1khz": 5}},
         "verdict": {"agree": False, "within_budget": False, "passed": False},
         "stimuli": KINDS,
