@@ -47,6 +47,12 @@ def read_network(path: str | os.PathLike[str]) -> Network:
         raise UserError(f"{path}: {error}") from error
 
 
+def is_network_file(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` is JSON that calls itself an axo network file, sound or not."""
+    document = read_json(path)
+    return isinstance(document, dict) and document.get("format") == FORMAT
+
+
 def write_network(path: str | os.PathLike[str], network: Network) -> str:
     """Write `network` atomically; returns the digest written into the file."""
     document = to_document(network)
