@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-import yaml
-
+from axo.config import read_config
 from axo.errors import UserError, nearest
 
 QUANTITIES = ("latency_ns", "initiation_interval_ns", "lut", "ff", "carry", "dsp", "bram")
@@ -32,10 +31,22 @@ class Check:
 
 @dataclass(frozen=True)
 class Budget:
-    """Upper limits by quantity: `budget` gates, `target` is only reported."""
+    """Upper limits by quantity: `budget` gates, `target` is only reported.
+
+    Raises UserError for an unknown quantity or a negative limit.
+    """
 
     budget: dict[str, float]
-    target: dict[str, float]
+    target: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for section, limits in (("budget", self.budget), ("target", self.target)):
+            for quantity, limit in limits.items():
+                if quantity not in QUANTITIES:
+                    hint = nearest(quantity, list(QUANTITIES))
+                    raise UserError(f"{section}: unknown quantity {quantity!r}{hint}")
+                if not limit >= 0:
+                    raise UserError(f"{section}: {quantity} = {limit} is not a number of at least 0")
 
     def check(self, measured: Mapping[str, float | None]) -> list[Check]:
         """Every limit against the measured values (an absent key counts as not measured)."""
@@ -51,29 +62,5 @@ def read_budget(path: str | os.PathLike[str] | None = None) -> Budget:
 
     Raises UserError naming the file and the key that is unknown or not a number >= 0.
     """
-    source = resources.files("axo.firmware").joinpath("budget.yaml") if path is None else Path(path)
-    try:
-        document = yaml.safe_load(source.read_text())
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: is not YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(document, dict):
-        raise UserError(f"{source}: must have the sections 'budget' and 'target'")
-    for key in document:
-        if key not in ("budget", "target"):
-            raise UserError(f"{source}: unknown section {key!r}{nearest(str(key), ['budget', 'target'])}")
-    return Budget(*(_limits(document.get(key) or {}, f"{source}: {key}") for key in ("budget", "target")))
-
-
-def _limits(section: object, place: str) -> dict[str, float]:
-    if not isinstance(section, dict):
-        raise UserError(f"{place}: must be a mapping of quantities to limits")
-    for quantity, limit in section.items():
-        if quantity not in QUANTITIES:
-            raise UserError(
-                f"{place}: unknown quantity {quantity!r}{nearest(str(quantity), list(QUANTITIES))}"
-            )
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 0:
-            raise UserError(f"{place}: {quantity} = {limit!r} is not a number of at least 0")
-    return dict(section)
+    shipped = resources.files("axo.firmware").joinpath("budget.yaml")
+    return read_config(Path(str(shipped)) if path is None else path, Budget)

@@ -24,12 +24,13 @@ def test_limits_are_one_sided_and_missing_is_not_within(value, within):
     ("text", "says"),
     [
         ("budget: {lutt: 5}", "unknown quantity 'lutt'; did you mean 'lut'?"),
-        ("bugdet: {lut: 5}", "unknown section 'bugdet'; did you mean 'budget'?"),
-        ("budget: {lut: many}", "lut = 'many' is not a number"),
+        ("bugdet: {lut: 5}", "unknown key 'bugdet'; did you mean 'budget'?"),
+        ("budget: {lut: many}", "budget: lut: must be a number, not 'many'"),
         ("budget: {lut: -1}", "not a number of at least 0"),
-        ("budget: {lut: true}", "lut = True is not a number"),
+        ("budget: {lut: .nan}", "not a number of at least 0"),
+        ("budget: {lut: true}", "must be a number, not True"),
         ("budget: [lut]", "must be a mapping"),
-        ("just words", "must have the sections"),
+        ("just words", "must be a mapping"),
         ("a: b: c", "is not YAML"),
     ],
 )
