@@ -1,0 +1,38 @@
+"""TensorFlow and Keras, imported once and quietly, with the settings that exactness needs."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from types import ModuleType
+
+THREADS = 2
+
+
+def tensorflow() -> ModuleType:
+    """Import TensorFlow (CPU, at most two threads); later calls return the same module.
+
+    Full float32 is required: a reduced-precision matrix product would not be exact.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # third-party deprecations at import
+        import tensorflow as tf
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+        tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+    except RuntimeError:
+        pass  # already running with somebody else's choice, which is as exact
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    return tf
+
+
+def qkeras() -> ModuleType:
+    """The module with QDense, QActivation of the ``qkeras`` API (hgq2's, Keras 3)."""
+    tensorflow()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from qkeras import qlayers
+    return qlayers

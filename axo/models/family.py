@@ -1,0 +1,72 @@
+"""What a model family is, and how one is found: module ``axo.models.NAME`` with FAMILY in it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import axo.models
+from axo.errors import UserError, nearest
+from axo.models.scaling import Scaling
+from axo.network import Network
+
+Arrays = tuple[NDArray[Any], ...]
+Metrics = dict[str, Any]
+
+
+class Family(Protocol):
+    """A trainable detector. One file per family; `FAMILY` in it names the class.
+
+    `Config` is a frozen dataclass: the ``model`` section of a configuration. The constructor makes
+    float decoders, quantised encoders and the optimiser, all from `seed` alone. The training
+    program calls `prepare` once, then `train_step` inside a tf.function for every batch, and
+    `end_epoch` after each epoch. All that changes while training is in `variables` (Keras or
+    TensorFlow variables), so that a checkpoint is complete. `encoder` is the Keras model that goes
+    to firmware: it maps the tensor ``network_input`` (values, float32) to the network's embedding.
+    """
+
+    Config: ClassVar[type]
+    encoder: Any
+
+    def __init__(self, config: Any, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
+        """`words` (n, 57) are the zero-bias training words, to learn further scales from."""
+
+    @property
+    def variables(self) -> list[Any]:
+        """Everything that a checkpoint must hold."""
+
+    def prepare(self, words: NDArray[np.int16]) -> Arrays:
+        """Arrays with n rows each, whatever `train_step` wants of the raw `words` (n, 57)."""
+
+    def train_step(self, batch: Arrays, step: Any, progress: Any) -> Metrics:
+        """One optimiser step on a `batch` of rows; `step` (int) seeds noise, `progress` is 0 to 1.
+
+        Returns scalars by name; ``loss`` is among them.
+        """
+
+    def validate(self, arrays: Arrays) -> Metrics:
+        """Scalars by name on held-out rows, without noise, at the final schedule; has ``loss``."""
+
+    def end_epoch(self, progress: float) -> None:
+        """Whatever happens between epochs (a pruning mask, say)."""
+
+    def export(self, name: str) -> Network:
+        """The fixed-point network, without thresholds."""
+
+
+def family_names() -> list[str]:
+    """The modules of axo.models that are families."""
+    plain = {"family", "scaling", "evaluate"}
+    return sorted(info.name for info in pkgutil.iter_modules(axo.models.__path__) if info.name not in plain)
+
+
+def find_family(name: str) -> type[Family]:
+    """The family in module ``axo.models.<name>``; UserError naming the nearest when there is none."""
+    known = family_names()
+    if name not in known:
+        raise UserError(f"unknown model family {name!r}{nearest(name, known)} (known: {', '.join(known)})")
+    return importlib.import_module(f"axo.models.{name}").FAMILY

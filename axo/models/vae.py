@@ -1,0 +1,263 @@
+"""The variational autoencoder (AXOL1TL v1-v4 style): only the mean runs in firmware, score = sum mu^2.
+
+Loss: reconstruction of (pt, eta, phi) of present objects plus beta times the Kullback-Leibler
+divergence from a unit Gaussian (Kingma & Welling 1312.6114, Higgins et al. 2017). Two choices make
+mu^2 a measure of rarity:
+
+- pt is reconstructed on the scale of its *surprise*, -ln P(pt' >= pt) in zero bias, so that a step
+  counts for how rare it makes an object, whatever its kind;
+- the decoder has no biases and the surprise is centred on its mean over all events: what is
+  unusual has to be written in the latent vector, where the divergence prices it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from axo.errors import UserError
+from axo.models.backend import qkeras, tensorflow
+from axo.models.family import Arrays, Metrics
+from axo.models.pruning import Pruning
+from axo.models.scaling import Scaling
+from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
+from axo.network.cms import OBJECTS, PT_COLUMNS
+from axo.network.export import as_values, layer_operations
+from axo.scales import KINDS, to_physical
+
+tf = tensorflow()
+keras = tf.keras
+
+LAYERS = 3
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Weights of the squared errors, by kind for pt; eta and phi weights serve all kinds.
+
+    `beta` multiplies the divergence; it grows linearly over the first `beta_warmup` of training.
+    """
+
+    pt: dict[str, float] = field(default_factory=lambda: {"MET": 1.0, "EG": 1.0, "MU": 1.0, "JET": 0.25})
+    eta: float = 0.01
+    phi: float = 0.01
+    beta: float = 1.0
+    beta_warmup: float = 0.2
+
+    def __post_init__(self) -> None:
+        if set(self.pt) != set(KINDS):
+            raise UserError(f"pt must give one weight for each of {', '.join(KINDS)}")
+        if min(*self.pt.values(), self.eta, self.phi, self.beta) < 0 or not 0 <= self.beta_warmup <= 1:
+            raise UserError("weights must not be negative, and beta_warmup must be within 0 and 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes and types. Bits and integer bits are those of ap_fixed (the sign included), per layer.
+
+    `hidden` are the sizes of the two hidden layers, `decoder` those of the float decoder. The mean
+    is in units of 1 / `latent_scale` of the prior's width, so that the embedding uses its bits.
+    """
+
+    hidden: tuple[int, int] = (32, 16)
+    latent: int = 8
+    decoder: tuple[int, ...] = (16, 32)
+    weight_bits: tuple[int, int, int] = (6, 6, 6)
+    weight_integer: tuple[int, int, int] = (3, 3, 3)
+    bias_bits: tuple[int, int, int] = (8, 8, 8)
+    bias_integer: tuple[int, int, int] = (5, 5, 5)
+    activation_bits: tuple[int, int] = (8, 8)
+    activation_integer: tuple[int, int] = (5, 5)
+    embedding_bits: int = 8
+    embedding_integer: int = 6
+    latent_scale: float = 2.0
+    loss: Loss = field(default_factory=Loss)
+    pruning: Pruning = field(default_factory=Pruning)
+    learning_rate: float = 0.003
+
+    def __post_init__(self) -> None:
+        if min(*self.hidden, self.latent, *self.decoder) < 1 or self.learning_rate <= 0:
+            raise UserError("layer sizes and learning_rate must be positive")
+        if self.latent_scale <= 0:
+            raise UserError("latent_scale must be positive")
+
+
+class Vae:
+    """The family's model: see axo.models.family.Family."""
+
+    Config = Config
+
+    def __init__(self, config: Config, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
+        keras.utils.set_random_seed(seed)
+        self.config, self.scaling, self.seed = config, scaling, seed
+        self.surprise = surprise_table(words)
+        self.centre = np.array([_lookup(self.surprise, words)[:, i].mean() for i in range(len(OBJECTS))])
+        self.encoder = _encoder(config)
+        trunk = self.encoder.layers[-3].output
+        self._heads = keras.Model(self.encoder.inputs, [self.encoder.output, keras.layers.Dense(config.latent)(trunk)])
+        self._decoder = keras.Sequential(
+            [keras.Input((config.latent,))]
+            + [keras.layers.Dense(n, "relu", use_bias=False) for n in config.decoder]
+            + [keras.layers.Dense(4 * len(OBJECTS), use_bias=False)]
+        )
+        self._trainable = self._heads.trainable_variables + self._decoder.trainable_variables
+        self._optimizer = keras.optimizers.Adam(config.learning_rate)
+        self._optimizer.build(self._trainable)
+        self._kernels = [layer.kernel for layer in self.encoder.layers if type(layer).__name__ == "QDense"]
+        self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in self._kernels]
+        self._pt_weight = np.concatenate(
+            [np.full(kind.count, config.loss.pt[name], np.float32) for name, kind in KINDS.items()]
+        )
+
+    @property
+    def variables(self) -> list[Any]:
+        return [*self._trainable, *self._optimizer.variables, *self._masks]
+
+    def prepare(self, words: NDArray[np.int16]) -> Arrays:
+        """Inputs as integers (n, 57) int16, and targets (n, 4 * 19) float16: surprise, eta, cos, sin phi.
+
+        The surprise of an absent object is NaN: it is what tells the loss to ignore it.
+        """
+        targets = np.empty((len(words), 4 * len(OBJECTS)), np.float16)
+        chunk = 100_000
+        for start in range(0, len(words), chunk):
+            part = words[start : start + chunk]
+            _, eta, phi = to_physical(part)
+            pt = _lookup(self.surprise, part) - self.centre
+            pt[part[:, PT_COLUMNS] == 0] = np.nan
+            targets[start : start + chunk] = np.hstack([pt, eta, np.cos(phi), np.sin(phi)])
+        return self.scaling.inputs(words), targets
+
+    def train_step(self, batch: Arrays, step: Any, progress: Any) -> Metrics:
+        beta = self.config.loss.beta * self._ramp(progress)
+        noise = tf.random.stateless_normal(
+            (tf.shape(batch[0])[0], self.config.latent), seed=tf.stack([self.seed, tf.cast(step, tf.int32)])
+        )
+        with tf.GradientTape() as tape:
+            metrics = self._loss(batch, noise, beta)
+        # Half a cosine from the full rate to a hundredth of it: the quantised weights settle.
+        rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
+        self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
+        self._optimizer.apply(tape.gradient(metrics["loss"], self._trainable), self._trainable)
+        for kernel, mask in zip(self._kernels, self._masks, strict=True):
+            kernel.assign(kernel * mask)
+        return metrics
+
+    def validate(self, arrays: Arrays) -> Metrics:
+        total: dict[str, float] = {}
+        chunk = 16384
+        for start in range(0, len(arrays[0]), chunk):
+            batch = tuple(array[start : start + chunk] for array in arrays)
+            noise = tf.random.stateless_normal((len(batch[0]), self.config.latent), seed=(self.seed, -1 - start))
+            metrics = self._loss(tuple(map(tf.constant, batch)), noise, self.config.loss.beta)
+            for name, value in metrics.items():
+                total[name] = total.get(name, 0.0) + float(value) * len(batch[0])
+        return {name: value / len(arrays[0]) for name, value in total.items()}
+
+    def end_epoch(self, progress: float) -> None:
+        for i, (kernel, mask) in enumerate(zip(self._kernels, self._masks, strict=True)):
+            mask.assign(self.config.pruning.mask(kernel.numpy(), i, progress))
+            kernel.assign(kernel * mask)
+
+    def export(self, name: str) -> Network:
+        return export(name, self.scaling, self.encoder)
+
+    def _ramp(self, progress: Any) -> Any:
+        return tf.minimum(1.0, tf.cast(progress, tf.float32) / max(self.config.loss.beta_warmup, 1e-6))
+
+    def _loss(self, batch: Arrays, noise: Any, beta: Any) -> Metrics:
+        inputs, targets = batch
+        words, log_variance = self._heads(as_tensor(inputs, self.scaling.input_type))
+        mean = words / self.config.latent_scale
+        log_variance = tf.clip_by_value(log_variance, -10.0, 10.0)
+        decoded = self._decoder(mean + tf.exp(0.5 * log_variance) * noise)
+        reconstruction = self._reconstruction(tf.cast(targets, tf.float32), decoded)
+        divergence = 0.5 * tf.reduce_sum(mean**2 + tf.exp(log_variance) - log_variance - 1, axis=1)
+        reconstruction, divergence = tf.reduce_mean(reconstruction), tf.reduce_mean(divergence)
+        return {
+            "loss": reconstruction + beta * divergence,
+            "reconstruction": reconstruction,
+            "divergence": divergence,
+        }
+
+    def _reconstruction(self, targets: Any, decoded: Any) -> Any:
+        """Sum over present objects of the weighted errors; that of phi is 1 - cos of the difference."""
+        pt, eta, along, across = tf.split(targets, 4, axis=1)
+        decoded_pt, decoded_eta, decoded_along, decoded_across = tf.split(decoded, 4, axis=1)
+        present = tf.math.is_finite(pt)
+        pt = tf.where(present, pt - decoded_pt, 0.0) ** 2
+        eta = (eta - decoded_eta) ** 2
+        length = tf.sqrt(decoded_along**2 + decoded_across**2 + 1e-6)
+        phi = 1 - (along * decoded_along + across * decoded_across) / length
+        loss = self.config.loss
+        angles = tf.where(present, loss.eta * eta + loss.phi * phi, 0.0)
+        return tf.reduce_sum(self._pt_weight * pt + angles, axis=1)
+
+
+FAMILY = Vae
+
+
+def export(name: str, scaling: Scaling, encoder: Any) -> Network:
+    """The network of a trained `encoder`: scaling, layers, and the score in ap_ufixed<18,14,TRN,SAT>.
+
+    Saturating, an extreme event cannot wrap around to a low score.
+    """
+    word = FixedType(18, 14, False, "TRN", "SAT")
+    head = scaling.operations()
+    layers = layer_operations(encoder, head[-1].name, tuple(head))
+    embedding = layers[-1].name
+    score = SumOfSquares("score", embedding, word, word)
+    return Network(name, CMS_WORDS, (*head, *layers, score), score.name, embedding)
+
+
+def surprise_table(words: ArrayLike) -> NDArray[np.float64]:
+    """-ln P(pt' >= pt) for every whole-GeV pt, (19, 2048), from zero-bias `words` (n, 57).
+
+    An absent object has pt 0 and surprise 0. One event is added to every count, so that a pt beyond
+    all of `words` has the surprise of the rarest event.
+    """
+    pt = np.asarray(words)[:, PT_COLUMNS] // 2
+    table = np.empty((len(OBJECTS), 2048))
+    for item in range(len(OBJECTS)):
+        counts = np.bincount(pt[:, item], minlength=table.shape[1])
+        above = counts[::-1].cumsum()[::-1]
+        table[item] = -np.log((above + 1) / (len(pt) + 1))
+    return table
+
+
+def as_tensor(integers: Any, kind: FixedType) -> Any:
+    """`as_values` for a TensorFlow tensor."""
+    return tf.cast(integers, tf.float32) * 2.0**-kind.fraction
+
+
+def _lookup(table: NDArray[np.float64], words: NDArray[np.int16]) -> NDArray[np.float64]:
+    return table[np.arange(len(OBJECTS)), words[:, PT_COLUMNS] // 2]
+
+
+def _encoder(config: Config) -> Any:
+    """57 -> hidden -> latent, every tensor quantised; names are those of the network's operations."""
+    layers = qkeras()
+    from qkeras.quantizers import quantized_bits, quantized_relu
+
+    def dense(index: int, size: int) -> Any:
+        # The qkeras API counts bits without the sign.
+        return layers.QDense(
+            size,
+            name=f"dense{index}",
+            kernel_quantizer=quantized_bits(
+                config.weight_bits[index] - 1, config.weight_integer[index] - 1, alpha=1
+            ),
+            bias_quantizer=quantized_bits(config.bias_bits[index] - 1, config.bias_integer[index] - 1, alpha=1),
+        )
+
+    inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
+    for index, size in enumerate(config.hidden):
+        x = dense(index, size)(x)
+        bits, integer = config.activation_bits[index], config.activation_integer[index]
+        x = layers.QActivation(quantized_relu(bits, integer), name=f"relu{index}")(x)
+    x = dense(len(config.hidden), config.latent)(x)
+    mean = quantized_bits(config.embedding_bits - 1, config.embedding_integer - 1, alpha=1)
+    return keras.Model(inputs, layers.QActivation(mean, name="mu")(x), name="encoder")
