@@ -1,1 +1,43 @@
 """One file per threshold controller: pure state to state, no clock, no I/O."""
+
+from axo.controllers.interface import (
+    Alarm,
+    Controller,
+    ControllerConfig,
+    Decision,
+    Measurement,
+    ScoreCounts,
+    SeedConfig,
+    SeedDecision,
+    SeedMeasurement,
+    State,
+    config_from_json,
+    controller_names,
+    decision_from_json,
+    make_controller,
+    measurement_from_json,
+    state_from_json,
+    state_to_json,
+    to_json,
+)
+
+__all__ = [
+    "Alarm",
+    "Controller",
+    "ControllerConfig",
+    "Decision",
+    "Measurement",
+    "ScoreCounts",
+    "SeedConfig",
+    "SeedDecision",
+    "SeedMeasurement",
+    "State",
+    "config_from_json",
+    "controller_names",
+    "decision_from_json",
+    "make_controller",
+    "measurement_from_json",
+    "state_from_json",
+    "state_to_json",
+    "to_json",
+]
