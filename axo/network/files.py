@@ -54,8 +54,12 @@ def is_network_file(path: str | os.PathLike[str]) -> bool:
 
 
 def write_network(path: str | os.PathLike[str], network: Network) -> str:
-    """Write `network` atomically; returns the digest written into the file."""
+    """Write `network` atomically; returns the digest written into the file.
+
+    Raises UserError when the file could not be read back (a name that the schema refuses).
+    """
     document = to_document(network)
+    _check_schema(document, path)
     write_text(path, _layout(document))
     return document["sha256"]
 
@@ -109,7 +113,10 @@ def schema() -> dict[str, Any]:
 def _check_schema(document: dict[str, Any], path: str | os.PathLike[str]) -> None:
     import jsonschema
 
-    validator = jsonschema.Draft202012Validator(schema())
+    # JSON schema counts 1.0 as an integer; this file does not.
+    draft = jsonschema.Draft202012Validator
+    integers = draft.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = jsonschema.validators.extend(draft, type_checker=integers)(schema())
     error = jsonschema.exceptions.best_match(validator.iter_errors(document))
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
@@ -147,7 +154,10 @@ def _operation(entry: dict[str, Any]) -> Operation:
 def _value(entry: dict[str, Any], key: str) -> Any:
     value = entry[key]
     if isinstance(value, dict):
-        return FixedType(**value)
+        try:
+            return FixedType(**value)
+        except UserError as error:
+            raise UserError(f"operation {entry['name']!r}: {key!r}: {error}") from error
     if not isinstance(value, list):
         return value
     try:

@@ -62,7 +62,8 @@ class Analysis:
     """`intervals` of every tensor by name, and the `overflows` that cannot be excluded.
 
     `saturating` names dense and sum operations whose running total may saturate (SAT modes):
-    their additions must be done in order, one by one. All others may be summed in any order.
+    their additions must be done in order, one by one. All others may be summed in any order, as
+    long as the total keeps every fraction bit of its terms.
     """
 
     intervals: dict[str, Interval]
@@ -176,6 +177,7 @@ class _Analyser:
     def _dense(self, operation: Dense, x: Interval, fraction: int) -> Interval:
         accum, bits = operation.accum_type, fraction + operation.weight_type.fraction
         weight = operation.weight
+        self._guard_products(operation, x, Interval(weight.min(1), weight.max(1)))
         ends = np.stack([x.low[:, None] * weight, x.high[:, None] * weight])
         total = self._cast(
             operation, "bias", accum, Interval(operation.bias, operation.bias), operation.bias_type.fraction
@@ -193,10 +195,12 @@ class _Analyser:
         if isinstance(operation, Dot):
             y = self.intervals[operation.other]
             bits = fraction + self.types[operation.other].fraction
+            self._guard_products(operation, x, y)
             ends = np.stack([x.low * y.low, x.low * y.high, x.high * y.low, x.high * y.high])
             exact = Interval(ends.min(0), ends.max(0))
         else:
             bits = 2 * fraction
+            self._guard_products(operation, x, x)
             ends = np.stack([x.low * x.low, x.high * x.high])
             straddles = (x.low < 0) & (x.high > 0)
             exact = Interval(np.where(straddles, 0, ends.min(0)), ends.max(0))
@@ -207,6 +211,7 @@ class _Analyser:
         self._guard(operation, product, -up)
         total = Interval(np.zeros(1, np.int64), np.zeros(1, np.int64))
         for low, high in zip(product.low, product.high, strict=True):
+            self._guard(operation, total, -down)
             added = Interval((total.low << down) + (low << up), (total.high << down) + (high << up))
             self._guard(operation, added, 0)
             total = self._accumulate(operation, operation.sum_type, added, common)
@@ -216,15 +221,29 @@ class _Analyser:
         """One step of a running total, noting whether it can saturate."""
         wide = FixedType(MAX_BITS, MAX_BITS - kind.fraction, True, kind.rounding, "SAT")
         low, high = wide.cast(total.low, fraction), wide.cast(total.high, fraction)
-        if kind.overflow != "WRAP" and (low.min() < kind.min_int or high.max() > kind.max_int):
+        symmetric = kind.overflow == "SAT_SYM" and kind.signed
+        saturates = low.min() < kind.min_int + symmetric or high.max() > kind.max_int
+        if kind.overflow != "WRAP" and saturates:
             self.saturating.add(operation.name)
         return self._cast(operation, "sum", kind, total, fraction)
 
     def _guard(self, operation: Operation, x: Interval, drop: int) -> None:
         """UserError when aligning `x` (a left shift where `drop` < 0) would leave int64."""
-        largest = max(abs(int(x.low.min())), abs(int(x.high.max())))
-        if (largest << max(-drop, 0)).bit_length() > MAX_BITS:
+        self._guard_magnitude(operation, max(_magnitudes(x)) << max(-drop, 0))
+
+    def _guard_products(self, operation: Operation, x: Interval, y: Interval) -> None:
+        """UserError when a product x[i] * y[i] would leave int64."""
+        products = [a * b for a, b in zip(_magnitudes(x), _magnitudes(y), strict=True)]
+        self._guard_magnitude(operation, max(products))
+
+    def _guard_magnitude(self, operation: Operation, largest: int) -> None:
+        if largest.bit_length() > MAX_BITS:
             raise UserError(
                 f"operation {operation.name!r} ({operation.op}): intermediate values need more than "
                 f"{MAX_BITS} bits; narrow its types"
             )
+
+
+def _magnitudes(x: Interval) -> list[int]:
+    """Largest magnitude of each element, as unbounded integers."""
+    return [max(abs(low), abs(high)) for low, high in zip(x.low.tolist(), x.high.tolist(), strict=True)]

@@ -58,6 +58,8 @@ class Network:
             raise UserError(f"network {self.name!r}: the score {self.score!r} must be one number")
         if self.score_type.signed or self.score_type.width > 31:
             raise UserError(f"network {self.name!r}: the score type must be unsigned, at most 31 bits")
+        if self.types[self.embedding].width > 31 + self.types[self.embedding].signed:
+            raise UserError(f"network {self.name!r}: the embedding {self.embedding!r} must fit in int32")
         if len({word.name for word in self.words}) != len(self.words):
             raise UserError(f"network {self.name!r}: word names must differ")
         for word in self.words:

@@ -116,7 +116,8 @@ class FixedType:
         """Remove `drop` low bits (UG902 table "Quantization modes"); negative appends zeros."""
         if drop <= 0:
             return values << -drop
-        drop = min(drop, MAX_BITS)
+        # One bit more than any value has: what lies further down rounds as it does there.
+        drop = min(drop, MAX_BITS + 1)
         floor = values >> drop
         rest = values - (floor << drop)
         half = 1 << (drop - 1)
