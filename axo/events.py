@@ -154,8 +154,8 @@ def check_words(words: Words, pt_ordered: bool = True, first_event: int = 0) -> 
 def concatenate(parts: Sequence[Events]) -> Events:
     """All events of `parts`, in order.
 
-    Raises UserError when the parts know different things (columns, extras, seed names), and
-    ValueError when there are none.
+    Raises UserError when the parts know different things (columns, extras, seed names,
+    order), and ValueError when there are none.
     """
     if not parts:
         raise ValueError("nothing to concatenate")
@@ -164,13 +164,13 @@ def concatenate(parts: Sequence[Events]) -> Events:
         if (part.columns, set(part.extras)) != (head.columns, set(head.extras)):
             known, other = ({*some.columns, *some.extras} for some in (head, part))
             raise UserError(f"events cannot be joined: only some have {', '.join(sorted(known ^ other))}")
-        if part.seed_names != head.seed_names:
-            raise UserError("events cannot be joined: their seed names differ")
+        if (part.seed_names, part.pt_ordered) != (head.seed_names, head.pt_ordered):
+            raise UserError("events cannot be joined: their seed names or orders of objects differ")
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts]) for name in ("words", *head.columns)
     }
     joined["extras"] = {name: np.concatenate([part.extras[name] for part in parts]) for name in head.extras}
-    return replace(head, **joined, pt_ordered=all(part.pt_ordered for part in parts))
+    return replace(head, **joined)
 
 
 def _array(name: str, values: Any, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:

@@ -31,6 +31,9 @@ Paths = StrPath | Iterable[StrPath]
 CHUNK = 65536
 """Events in memory at a time, unless asked otherwise (about 10 MB)."""
 
+SAMPLE_PREFIX = "sample:"
+"""``sample:NAME`` stands for a shipped sample wherever a path of events is taken."""
+
 
 @cache
 def sources() -> dict[str, ModuleType]:
@@ -49,7 +52,7 @@ def source_of(path: StrPath, format: str | None = None) -> ModuleType:
     Raises UserError for a file that is absent or empty, an unknown format, or a file that no source,
     or not this one, recognises.
     """
-    path = Path(path)
+    path = resolve(path)
     if format is not None and format not in sources():
         known = list(sources())
         raise UserError(f"unknown format {format!r}{nearest(format, known)} (known: {', '.join(known)})")
@@ -92,7 +95,7 @@ def iter_events(
             raise UserError(
                 f"{path}: files of this format carry no seed bits that a seed-name table could name"
             )
-        yield from module.iterate(Path(path), start, stop, chunk, seed_names)
+        yield from module.iterate(path, start, stop, chunk, seed_names)
 
 
 def read_events(
@@ -117,7 +120,7 @@ def read_events(
 
 def count_events(paths: Paths, format: str | None = None) -> int:
     """Number of events in all `paths`."""
-    return sum(source_of(path, format).count(Path(path)) for path in _paths(paths))
+    return sum(source_of(path, format).count(path) for path in _paths(paths))
 
 
 def write_events(
@@ -147,9 +150,16 @@ def sample_path(name: str) -> Path:
         return folder / f"{name}.h5"
 
 
+def resolve(path: StrPath) -> Path:
+    """`path` itself, or the file of a shipped sample for ``sample:NAME``. UserError for an unknown sample."""
+    if isinstance(path, str) and path.startswith(SAMPLE_PREFIX):
+        return sample_path(path.removeprefix(SAMPLE_PREFIX))
+    return Path(path)
+
+
 def _data_folder() -> contextlib.AbstractContextManager[Path]:
     return resources.as_file(resources.files("axo") / "data")
 
 
-def _paths(paths: Paths) -> list[StrPath]:
-    return [paths] if isinstance(paths, str | PathLike) else list(paths)
+def _paths(paths: Paths) -> list[Path]:
+    return [resolve(path) for path in ([paths] if isinstance(paths, str | PathLike) else paths)]
