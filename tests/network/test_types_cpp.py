@@ -136,7 +136,7 @@ def test_shift_is_that_of_the_cpp_headers(tmp_path):
     kinds = [
         random_type(rng, *modes) for modes in product(("TRN", "RND"), ("WRAP", "SAT")) for _ in range(20)
     ]
-    amounts = [int(rng.integers(-kind.width, kind.width)) for kind in kinds]
+    amounts = [int(rng.integers(-31, 32)) for _ in kinds]
     inputs = [values_of(kind, rng) for kind in kinds]
     cases = [f"shift<{k.cpp}, {a}, {str(k.signed).lower()}>" for k, a in zip(kinds, amounts, strict=True)]
     for kind, amount, values, expected in zip(
