@@ -62,7 +62,9 @@ def parse(kind: type[T], mapping: Any, place: str) -> T:
         if key not in fields:
             raise UserError(f"{place}: unknown key {key!r}{nearest(str(key), list(fields))}")
     for name, field in fields.items():
-        has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        has_default = (
+            field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+        )
         if name not in mapping and not has_default:
             raise UserError(f"{place}: key {name!r} is missing")
     hints = typing.get_type_hints(kind)
@@ -81,8 +83,8 @@ def _value(hint: Any, value: Any, place: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         return _value(next(choice for choice in arguments if choice is not type(None)), value, place)
-    if dataclasses.is_dataclass(hint):
-        return parse(hint, value, place)  # type: ignore[type-var]
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return parse(hint, value, place)
     if origin is tuple:
         return _tuple(arguments, value, place)
     if origin is dict:

@@ -9,7 +9,7 @@ from types import ModuleType
 THREADS = 2
 
 
-def tensorflow() -> ModuleType:
+def import_tensorflow() -> ModuleType:
     """Import TensorFlow (CPU, at most two threads); later calls return the same module.
 
     Full float32 is required: a reduced-precision matrix product would not be exact.
@@ -29,9 +29,18 @@ def tensorflow() -> ModuleType:
     return tf
 
 
-def qkeras() -> ModuleType:
+def import_keras() -> ModuleType:
+    """Keras on the TensorFlow backend."""
+    import_tensorflow()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import keras
+    return keras
+
+
+def import_qkeras() -> ModuleType:
     """The module with QDense, QActivation of the ``qkeras`` API (hgq2's, Keras 3)."""
-    tensorflow()
+    import_tensorflow()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from qkeras import qlayers

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
-from axo.models.backend import qkeras, tensorflow
+from axo.files import replacing
+from axo.models.backend import import_keras, import_qkeras
 from axo.network import WORDS, Network, evaluate
 from axo.network.export import as_values, require_exact_in_float32
-from axo.network.operations import WORD_TYPE
 from axo.network.reference import apply
 
 INPUT = "network_input"
 """The tensor that a released Keras model reads."""
 
 
-def read_keras(path: str | os.PathLike[str]) -> object:
+def read_keras(path: str | os.PathLike[str]) -> Any:
     """Load a saved Keras model; UserError when it is absent or damaged."""
-    tf = tensorflow()
-    qkeras()  # registers the layers
+    keras = import_keras()
+    import_qkeras()  # registers the layers
     try:
-        return tf.keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         line = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: cannot be read as a Keras model ({line}); export it again") from error
+
+
+def write_keras(path: str | os.PathLike[str], model: Any) -> None:
+    """Save a Keras model atomically, without optimiser state; `path` ends in ``.keras``."""
+    with replacing(path) as temporary:
+        named = temporary.with_name(f"{temporary.name}.keras")  # Keras insists on the suffix
+        model.save(named)
+        named.replace(temporary)
 
 
 def evaluate_keras(
@@ -53,7 +62,9 @@ def evaluate_keras(
     return np.concatenate(scores), np.concatenate(embeddings)
 
 
-def _evaluate(model, network: Network, words: NDArray) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _evaluate(
+    model: Any, network: Network, words: NDArray[Any]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     names = [operation.name for operation in network.operations]
     first, last = names.index(INPUT), names.index(network.embedding)
     tensors = {WORDS: words.astype(np.int64)}
@@ -93,6 +104,3 @@ def compare(model_path: str | os.PathLike[str], network: Network, words: NDArray
             f"{reference.embedding_word[i].tolist()}, words {words[i].tolist()}"
         )
     return Agreement(len(words), int(wrong.sum()), first)
-
-
-__all__ = ["INPUT", "WORD_TYPE", "Agreement", "compare", "evaluate_keras", "read_keras"]

@@ -57,10 +57,14 @@ class Family(Protocol):
     def export(self, name: str) -> Network:
         """The fixed-point network, without thresholds."""
 
+    @staticmethod
+    def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
+        """The same from `encoder` as read back from its file."""
+
 
 def family_names() -> list[str]:
     """The modules of axo.models that are families."""
-    plain = {"family", "scaling", "evaluate"}
+    plain = {"backend", "evaluate", "family", "pruning", "scaling"}
     return sorted(info.name for info in pkgutil.iter_modules(axo.models.__path__) if info.name not in plain)
 
 

@@ -94,9 +94,7 @@ class Scaling:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Scaling:
         """The inverse of `to_json`."""
-        return cls(
-            tuple(document["offset"]), tuple(document["shift"]), FixedType(**document["input_type"])
-        )
+        return cls(tuple(document["offset"]), tuple(document["shift"]), FixedType(**document["input_type"]))
 
 
 def learn_scaling(words: ArrayLike, config: ScalingConfig) -> Scaling:
@@ -130,5 +128,7 @@ def _present(words: NDArray[np.int16], item: int, quantity: int, min_present: in
     block = words[:, KINDS[name].words]
     column = block[:, quantity::3][block[:, 0::3] > 0]
     if not len(column):
-        raise UserError(f"no event has any object of kind {name}: too few zero-bias events to learn a scaling")
+        raise UserError(
+            f"no event has any object of kind {name}: too few zero-bias events to learn a scaling"
+        )
     return column

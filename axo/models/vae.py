@@ -19,19 +19,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
-from axo.models.backend import qkeras, tensorflow
+from axo.models.backend import import_keras, import_qkeras, import_tensorflow
 from axo.models.family import Arrays, Metrics
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
 from axo.network.cms import OBJECTS, PT_COLUMNS
-from axo.network.export import as_values, layer_operations
+from axo.network.export import layer_operations
 from axo.scales import KINDS, to_physical
 
-tf = tensorflow()
-keras = tf.keras
-
-LAYERS = 3
+tf, keras = import_tensorflow(), import_keras()
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Config:
+class VaeConfig:
     """Sizes and types. Bits and integer bits are those of ap_fixed (the sign included), per layer.
 
     `hidden` are the sizes of the two hidden layers, `decoder` those of the float decoder. The mean
@@ -88,16 +85,18 @@ class Config:
 class Vae:
     """The family's model: see axo.models.family.Family."""
 
-    Config = Config
+    Config = VaeConfig
 
-    def __init__(self, config: Config, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
+    def __init__(self, config: VaeConfig, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
         keras.utils.set_random_seed(seed)
         self.config, self.scaling, self.seed = config, scaling, seed
         self.surprise = surprise_table(words)
         self.centre = np.array([_lookup(self.surprise, words)[:, i].mean() for i in range(len(OBJECTS))])
         self.encoder = _encoder(config)
         trunk = self.encoder.layers[-3].output
-        self._heads = keras.Model(self.encoder.inputs, [self.encoder.output, keras.layers.Dense(config.latent)(trunk)])
+        self._heads = keras.Model(
+            self.encoder.inputs, [self.encoder.output, keras.layers.Dense(config.latent)(trunk)]
+        )
         self._decoder = keras.Sequential(
             [keras.Input((config.latent,))]
             + [keras.layers.Dense(n, "relu", use_bias=False) for n in config.decoder]
@@ -151,7 +150,9 @@ class Vae:
         chunk = 16384
         for start in range(0, len(arrays[0]), chunk):
             batch = tuple(array[start : start + chunk] for array in arrays)
-            noise = tf.random.stateless_normal((len(batch[0]), self.config.latent), seed=(self.seed, -1 - start))
+            noise = tf.random.stateless_normal(
+                (len(batch[0]), self.config.latent), seed=(self.seed, -1 - start)
+            )
             metrics = self._loss(tuple(map(tf.constant, batch)), noise, self.config.loss.beta)
             for name, value in metrics.items():
                 total[name] = total.get(name, 0.0) + float(value) * len(batch[0])
@@ -163,7 +164,17 @@ class Vae:
             kernel.assign(kernel * mask)
 
     def export(self, name: str) -> Network:
-        return export(name, self.scaling, self.encoder)
+        return self.export_encoder(name, self.scaling, self.encoder)
+
+    @staticmethod
+    def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
+        """The score is ap_ufixed<18,14,TRN,SAT>: saturating, an extreme event cannot wrap to a low score."""
+        word = FixedType(18, 14, False, "TRN", "SAT")
+        head = scaling.operations()
+        layers = layer_operations(encoder, head[-1].name, tuple(head))
+        embedding = layers[-1].name
+        score = SumOfSquares("score", embedding, word, word)
+        return Network(name, CMS_WORDS, (*head, *layers, score), score.name, embedding)
 
     def _ramp(self, progress: Any) -> Any:
         return tf.minimum(1.0, tf.cast(progress, tf.float32) / max(self.config.loss.beta_warmup, 1e-6))
@@ -200,19 +211,6 @@ class Vae:
 FAMILY = Vae
 
 
-def export(name: str, scaling: Scaling, encoder: Any) -> Network:
-    """The network of a trained `encoder`: scaling, layers, and the score in ap_ufixed<18,14,TRN,SAT>.
-
-    Saturating, an extreme event cannot wrap around to a low score.
-    """
-    word = FixedType(18, 14, False, "TRN", "SAT")
-    head = scaling.operations()
-    layers = layer_operations(encoder, head[-1].name, tuple(head))
-    embedding = layers[-1].name
-    score = SumOfSquares("score", embedding, word, word)
-    return Network(name, CMS_WORDS, (*head, *layers, score), score.name, embedding)
-
-
 def surprise_table(words: ArrayLike) -> NDArray[np.float64]:
     """-ln P(pt' >= pt) for every whole-GeV pt, (19, 2048), from zero-bias `words` (n, 57).
 
@@ -237,9 +235,9 @@ def _lookup(table: NDArray[np.float64], words: NDArray[np.int16]) -> NDArray[np.
     return table[np.arange(len(OBJECTS)), words[:, PT_COLUMNS] // 2]
 
 
-def _encoder(config: Config) -> Any:
+def _encoder(config: VaeConfig) -> Any:
     """57 -> hidden -> latent, every tensor quantised; names are those of the network's operations."""
-    layers = qkeras()
+    layers = import_qkeras()
     from qkeras.quantizers import quantized_bits, quantized_relu
 
     def dense(index: int, size: int) -> Any:
@@ -250,7 +248,9 @@ def _encoder(config: Config) -> Any:
             kernel_quantizer=quantized_bits(
                 config.weight_bits[index] - 1, config.weight_integer[index] - 1, alpha=1
             ),
-            bias_quantizer=quantized_bits(config.bias_bits[index] - 1, config.bias_integer[index] - 1, alpha=1),
+            bias_quantizer=quantized_bits(
+                config.bias_bits[index] - 1, config.bias_integer[index] - 1, alpha=1
+            ),
         )
 
     inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")

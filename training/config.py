@@ -1,0 +1,117 @@
+"""The configuration of one training: what a YAML file in ``configs/`` says."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from axo.config import parse, read_config
+from axo.errors import UserError, nearest
+from axo.models.family import find_family
+from axo.models.scaling import ScalingConfig
+from axo.rates import DEFAULT_BUNCHES
+
+
+@dataclass(frozen=True)
+class Data:
+    """Files of events, relative to `folder`, or ``sample:NAME`` for a shipped sample.
+
+    Training takes the first `train_events` of `train` (all when null); every `validation_stride`-th
+    event of them is kept for validation. Thresholds and figures come from `test` and `signals`.
+    """
+
+    train: str
+    test: str
+    signals: dict[str, str] = field(default_factory=dict)
+    folder: str = "."
+    train_events: int | None = None
+    validation_stride: int = 10
+
+    def __post_init__(self) -> None:
+        if self.validation_stride < 2 or (self.train_events is not None and self.train_events < 1):
+            raise UserError("validation_stride must be at least 2, and train_events positive")
+
+    def path(self, name: str) -> str:
+        """Where the file called `name` here is."""
+        return name if name.startswith("sample:") else str(Path(self.folder) / name)
+
+
+@dataclass(frozen=True)
+class Training:
+    """Length of the training, in passes over the events, and events a step."""
+
+    epochs: int = 20
+    batch: int = 8192
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch) < 1:
+            raise UserError("epochs and batch must be positive")
+
+
+@dataclass(frozen=True)
+class Release:
+    """Working points by rate, for `bunches` colliding bunches; figures are quoted at `figures_khz`."""
+
+    rates_khz: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+    figures_khz: tuple[float, ...] = (1.0, 10.0)
+    bunches: int = DEFAULT_BUNCHES
+
+    def __post_init__(self) -> None:
+        if not all(rate > 0 for rate in (*self.rates_khz, *self.figures_khz)) or self.bunches < 1:
+            raise UserError("rates and bunches must be positive")
+        if not set(self.figures_khz) <= set(self.rates_khz):
+            raise UserError("figures_khz must be among rates_khz")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One model: its `name`, its `family` (a module of axo.models), one training per seed."""
+
+    name: str
+    family: str
+    data: Data
+    seeds: tuple[int, ...] = (1,)
+    scaling: ScalingConfig = field(default_factory=ScalingConfig)
+    training: Training = field(default_factory=Training)
+    release: Release = field(default_factory=Release)
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
+            raise UserError("seeds must be different numbers, none negative, at least one")
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON of all that shapes the model: paths are left out, for data have digests."""
+        document = dataclasses.asdict(self)
+        del document["data"]["folder"]
+        return document
+
+
+def find_config(name: str) -> Path:
+    """The file `name`, or the shipped configuration of that name; UserError naming the nearest."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        return Path(name)
+    folder = Path(str(resources.files("axo.training"))) / "configs"
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in known:
+        raise UserError(
+            f"unknown configuration {name!r}{nearest(name, known)} "
+            f"(shipped: {', '.join(known)}; or give a file)"
+        )
+    return folder / f"{name}.yaml"
+
+
+def read_training(name: str, folder: str | None = None) -> tuple[Config, Any]:
+    """The configuration called `name`, data in `folder` if given, and its parsed ``model`` section."""
+    path = find_config(name)
+    config = read_config(path, Config)
+    if folder is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, folder=folder))
+    try:
+        family = find_family(config.family)
+    except UserError as error:
+        raise UserError(f"{path}: family: {error}") from error
+    return config, parse(family.Config, config.model, f"{path}: model")

@@ -1,0 +1,262 @@
+"""Train a model from a YAML configuration and export it: network file, Keras model, model card.
+
+  axo train axo_v3                          the shipped configuration, into build/models/axo_v3
+  axo train axo_v3 --data /path/to/data     the events are there
+  axo train my.yaml --output models/mine
+
+Every seed of the configuration is trained on zero bias; the one with the lowest validation loss is
+released (signals are looked at afterwards, for the card). Interrupt it at will: the same command
+resumes after the last finished epoch and ends in the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axo.errors import UserError
+
+if TYPE_CHECKING:
+    from axo.models.scaling import Scaling
+    from axo.network import Network
+
+    from .config import Config
+    from .fit import Fitted
+
+Words = NDArray[np.int16]
+
+STIMULI = 200_000
+"""Events on which the Keras model and the exported network are compared before release."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``axo train``."""
+    parser.add_argument("config", help="name of a shipped configuration, or a YAML file")
+    parser.add_argument("--data", help="folder of the events (default: the configuration's)")
+    parser.add_argument("--output", help="folder of the artefact (default: build/models/NAME)")
+    parser.add_argument("--work", help="folder of the checkpoints (default: build/train/NAME)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``axo train``."""
+    from .config import read_training
+
+    config, model_config = read_training(args.config, args.data)
+    output = Path(args.output or f"build/models/{config.name}")
+    work = Path(args.work or f"build/train/{config.name}")
+    card = train(config, model_config, output, work, say=lambda line: print(line, flush=True))
+    print(f"wrote {output}: released seed {card['released_seed']}, network sha256 {card['network_sha256']}")
+    return 0
+
+
+def train(config: Config, model_config: Any, output: Path, work: Path, say: Any) -> dict[str, Any]:
+    """Train all seeds, release one into folder `output`; returns the model card.
+
+    `work` keeps the checkpoints; `say` gets lines of progress. Raises UserError for data that
+    cannot be read or are too few for the working points.
+    """
+    from axo.models.scaling import learn_scaling
+    from axo.provenance import json_digest, versions, words_digest
+
+    from .fit import fit
+
+    words, test, signals = _read(config)
+    held_out = np.arange(len(words)) % config.data.validation_stride == 0
+    scaling = learn_scaling(words[~held_out], config.scaling)
+    fingerprint = {"config": config.document(), "words": words_digest(words), "versions": versions()}
+    fitted = [
+        fit(
+            config,
+            model_config,
+            scaling,
+            words[~held_out],
+            words[held_out],
+            seed,
+            work / f"seed{seed}.npz",
+            json_digest({**fingerprint, "seed": seed}),
+            say,
+        )
+        for seed in config.seeds
+    ]
+    say("evaluating on the test events and the signals")
+    evaluated = [_evaluate(config, one, work, test, signals) for one in fitted]
+    chosen = min(range(len(fitted)), key=lambda i: fitted[i].validation["loss"])
+    return _release(config, scaling, fitted, evaluated, chosen, (words, test, signals), output)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Evaluated:
+    """One seed after training: its network (with thresholds), the saved Keras model, its figures."""
+
+    network: Network
+    keras_path: Path
+    figures: dict[str, Any]
+
+
+def _read(config: Config) -> tuple[Words, Words, dict[str, Words]]:
+    from axo.sources import read_events
+
+    data = config.data
+    words = read_events(data.path(data.train), limit=data.train_events).words
+    test = read_events(data.path(data.test)).words
+    signals = {name: read_events(data.path(file)).words for name, file in data.signals.items()}
+    if len(words) < 10 * data.validation_stride:
+        raise UserError(f"{data.path(data.train)}: {len(words)} events are too few to train on")
+    # Fail before the training, not after it, when the rarest working point cannot be told.
+    _require_events(config, len(test))
+    return words, test, signals
+
+
+def _require_events(config: Config, events: int) -> None:
+    from axo.rates import ScoreHistogram
+
+    from .figures import thresholds
+
+    try:
+        thresholds(ScoreHistogram(np.array([events], np.int64)), config.release)
+    except UserError as error:
+        raise UserError(f"{config.data.path(config.data.test)}: {error}") from error
+
+
+def _evaluate(
+    config: Config, fitted: Fitted, work: Path, test: Words, signals: dict[str, Words]
+) -> _Evaluated:
+    from axo.models.evaluate import evaluate_keras, write_keras
+
+    from .figures import figures
+
+    network = fitted.model.export(config.name)
+    path = work / f"seed{fitted.seed}.keras"
+    write_keras(path, fitted.model.encoder)
+    scores = evaluate_keras(path, network, test)[0]
+    found = {name: evaluate_keras(path, network, words)[0] for name, words in signals.items()}
+    result = figures(scores, found, network, config.release)
+    points = {name: point["threshold_word"] for name, point in result["rates"].items()}
+    return _Evaluated(dataclasses.replace(network, thresholds=points), path, result)
+
+
+def _release(
+    config: Config,
+    scaling: Scaling,
+    fitted: list[Fitted],
+    evaluated: list[_Evaluated],
+    chosen: int,
+    data: tuple[Words, Words, dict[str, Words]],
+    output: Path,
+) -> dict[str, Any]:
+    from axo.files import write_json, write_text
+    from axo.models.evaluate import read_keras, write_keras
+    from axo.network import digest, write_network
+    from axo.network.export import cost
+    from axo.provenance import json_digest, versions
+
+    from .card import card_markdown
+
+    words, test, signals = data
+    described = _describe_data(config, words, test, signals)
+    network = dataclasses.replace(
+        evaluated[chosen].network,
+        provenance={
+            "source": f"axo train {config.name}",
+            "family": config.family,
+            "seed": fitted[chosen].seed,
+            "config_sha256": json_digest(config.document()),
+            "train_words_sha256": described["train"]["words_sha256"],
+            "versions": versions(),
+        },
+    )
+    exactness = _exactness(evaluated[chosen].keras_path, network, test, signals)
+    seeds = [
+        {
+            "seed": one.seed,
+            "validation_loss": one.validation["loss"],
+            "validation": one.validation,
+            "geometric_mean": found.figures["geometric_mean"],
+            "signals": found.figures["signals"],
+            "csd_digits": sum(part.csd_digits for part in cost(found.network)),
+        }
+        for one, found in zip(fitted, evaluated, strict=True)
+    ]
+    speeds = [one.events_per_s for one in fitted if one.events_per_s]
+    card = {
+        "name": config.name,
+        "family": config.family,
+        "network_sha256": digest(network),
+        "released_seed": fitted[chosen].seed,
+        "selection": _selection(len(fitted)),
+        "seeds": seeds,
+        "seed_spread": _spread(seeds),
+        "figures": evaluated[chosen].figures,
+        "provenance": network.provenance,
+        "cost": [dataclasses.asdict(part) for part in cost(network)],
+        "exactness": exactness,
+        "scaling": scaling.to_json(),
+        "data": described,
+        "config": config.document(),
+        "versions": versions(),
+        "events_per_s": float(np.median(speeds)) if speeds else None,
+    }
+    write_network(output / "network.json", network)
+    write_keras(output / "model.keras", read_keras(evaluated[chosen].keras_path))
+    write_json(output / "model_card.json", card)
+    write_text(output / "model_card.md", card_markdown(card))
+    return card
+
+
+def _selection(seeds: int) -> str:
+    if seeds == 1:
+        return "One seed was trained, so there was no choice."
+    return (
+        f"{seeds} seeds were trained; the released one has the lowest loss on held-out zero bias. "
+        "No signal was looked at for the choice."
+    )
+
+
+def _spread(seeds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and sample standard deviation of the geometric means over seeds (two or more)."""
+    if len(seeds) < 2:
+        return {}
+    points = seeds[0]["geometric_mean"]
+    values = {point: np.array([seed["geometric_mean"][point] for seed in seeds]) for point in points}
+    return {
+        point: {"mean": float(v.mean()), "standard_deviation": float(v.std(ddof=1))}
+        for point, v in values.items()
+    }
+
+
+def _describe_data(config: Config, words: Words, test: Words, signals: dict[str, Words]) -> dict[str, Any]:
+    from axo.provenance import words_digest
+
+    named = {
+        "train": (config.data.train, words),
+        "test": (config.data.test, test),
+        **{name: (config.data.signals[name], table) for name, table in signals.items()},
+    }
+    return {
+        name: {"file": file, "events": len(table), "words_sha256": words_digest(table)}
+        for name, (file, table) in named.items()
+    }
+
+
+def _exactness(keras_path: Path, network: Network, test: Words, signals: dict[str, Words]) -> dict[str, Any]:
+    """Compare Keras with the reference on every kind of words; UserError at the first mismatch."""
+    from axo.firmware.stimuli import KINDS, make_stimuli
+    from axo.models.evaluate import compare
+    from axo.network.export import require_exact_in_float32
+
+    simulated = [test[: STIMULI // 4], *(table[: STIMULI // 20] for table in signals.values())]
+    stimuli = make_stimuli(network, STIMULI, [], simulated)
+    events, mismatches = {}, {}
+    for index, kind in enumerate(KINDS):
+        words = stimuli.words[stimuli.kind == index]
+        if len(words):
+            agreement = compare(keras_path, network, words)
+            if agreement.mismatches:
+                raise UserError(f"{keras_path}: differs from the exported network at {agreement.first}")
+            events[kind], mismatches[kind] = agreement.events, agreement.mismatches
+    return {"events": events, "mismatches": mismatches, "largest_sum": require_exact_in_float32(network)}
