@@ -23,7 +23,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from axo.errors import UserError
-from axo.firmware.synthesis import FF_CELLS, LUTS_PER_CELL
+from axo.firmware.synthesis import CARRY4_PER_CELL, FF_CELLS, LUTS_PER_CELL
 
 LHC_CLOCK_MHZ = 40.0790
 """Bunch-crossing frequency at top energy: 3564 slots at 11245.5 turns a second."""
@@ -253,7 +253,7 @@ class _Tracer:
         return order
 
     def _propagate(self, cell: Cell) -> None:
-        if cell["type"] in ("CARRY4", "CARRY8"):
+        if cell["type"] in CARRY4_PER_CELL:
             self._propagate_carry(cell)
             return
         is_lut = cell["type"] in LUTS_PER_CELL
@@ -271,8 +271,10 @@ class _Tracer:
             if bit in self.arrival
         ]
         leaving = [(time + delays.carry_leave - delays.carry_pass, bit) for time, bit in chain]
-        for position, (carry_out, out) in enumerate(zip(pins["CO"], pins["O"], strict=True)):
-            select, data = pins["S"][position], pins["DI"][position]
+        width = 4 * CARRY4_PER_CELL[cell["type"]]
+        open_pins = ["x"] * width  # Yosys drops a pin whose wires all lead nowhere.
+        carry_outs, outs = pins.get("CO", open_pins), pins.get("O", open_pins)
+        for select, data, carry_out, out in zip(pins["S"], pins["DI"], carry_outs, outs, strict=True):
             entered = [(self._at_select(select), select)] if select in self.arrival else []
             data_in = [(self._at(data), data)] if data in self.arrival else []
             own = [(time + delays.carry_through, bit) for time, bit in entered]
@@ -338,7 +340,7 @@ class _Tracer:
         while previous is not None:
             kind = self.cells[self.driver[bit]]["type"]
             luts += kind in LUTS_PER_CELL
-            carry4 += {"CARRY4": 1, "CARRY8": 2}.get(kind, 0)
+            carry4 += CARRY4_PER_CELL.get(kind, 0)
             bit, previous = previous, self.previous[previous]
         return TimingPath(self.netnames.get(bit, f"bit {bit}"), end, round(delay, 3), luts, carry4)
 
@@ -400,7 +402,7 @@ def _simple(name: str, cell: Cell) -> Cell:
 
 
 def _is_combinational(cell: Cell) -> bool:
-    return cell["type"] in LUTS_PER_CELL or cell["type"] in MUX_CELLS or cell["type"] in ("CARRY4", "CARRY8")
+    return cell["type"] in LUTS_PER_CELL or cell["type"] in MUX_CELLS or cell["type"] in CARRY4_PER_CELL
 
 
 def _is_register(cell: Cell) -> bool:

@@ -29,6 +29,10 @@ class ToolError(UserError):
         self.log = log
 
 
+class ToolTimeout(ToolError):
+    """A tool that was stopped at its time-out."""
+
+
 @dataclass(frozen=True)
 class ToolRun:
     """One finished run: `arguments`, `wall_s` (seconds) and the path of its `log`."""
@@ -74,7 +78,7 @@ def run_tool(
     """Run a tool in `cwd`, its output going to `log`; returns when it exits with status 0.
 
     `environment` is added to this process's. Raises ToolError, naming the log and its last line,
-    when the tool cannot start, exits otherwise, or outlasts `timeout_s` seconds.
+    when the tool cannot start or exits otherwise, ToolTimeout when it outlasts `timeout_s` seconds.
     """
     command = tuple(str(argument) for argument in arguments)
     tool = Path(command[0]).name
@@ -97,7 +101,7 @@ def run_tool(
             status = process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
             _kill(process)
-            raise ToolError(
+            raise ToolTimeout(
                 f"{tool}: stopped after its time-out of {timeout_s:g} s (log: {log})", log
             ) from error
         except BaseException:

@@ -206,6 +206,14 @@ def test_purely_combinational_design_has_no_register_level(depth_of):
     assert [stage.max_lut_levels for stage in depth.stages] == [1]
 
 
+def test_carry_cell_with_an_open_output():
+    path = Path().lut().carry("S0", "CO3", width=4)
+    (carry,) = (cell for cell in path.cells.values() if cell["type"] == "CARRY4")
+    closed = analyse_depth(path.module()).period_ns
+    del carry["connections"]["O"], carry["port_directions"]["O"]
+    assert analyse_depth({"cells": path.cells, "ports": {}, "netnames": {}}).period_ns == closed
+
+
 def test_combinational_loop_is_refused():
     path = Path()
     path.lut().lut()
