@@ -30,7 +30,16 @@ from axo.network.types import Ints
 
 BACKENDS = {"vitis": "Vitis", "vivado": "Vivado"}
 COMPILE_TIMEOUT_S = 600.0
-COMPILER_FLAGS = ("-std=c++17", "-O3", "-DNDEBUG", "-fPIC", "-fno-gnu-unique", "-Wno-unknown-pragmas")
+# Hidden and not unique: two libraries in one process must not share each other's functions.
+COMPILER_FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-DNDEBUG",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-gnu-unique",
+    "-Wno-unknown-pragmas",
+)
 MANIFEST = "axo_hls.json"
 N_VECTORS = 256
 
@@ -153,9 +162,8 @@ def write_project(
 
 def _write(project: HlsProject, words: NDArray[np.int16]) -> None:
     network, config = project.network, project.config
-    core = project.core
     write_core(
-        core,
+        project.core,
         project.folder,
         project=project.core_name,
         namespace=project.namespace,
@@ -164,7 +172,7 @@ def _write(project: HlsProject, words: NDArray[np.int16]) -> None:
         clock_period_ns=round(1000 / config.clock_mhz, 4),
         stamp=digest(network)[:8],
     )
-    fields = _fields(project, core, len(words))
+    fields = {**template_fields(project), "n_vectors": str(len(words))}
     firmware, name = project.folder / "firmware", project.name
     for template, target in (
         ("axo_operations.h", firmware / "axo_operations.h"),
@@ -180,7 +188,8 @@ def _write(project: HlsProject, words: NDArray[np.int16]) -> None:
     write_json(project.folder / MANIFEST, manifest(project))
 
 
-def _fields(project: HlsProject, core: Core, n_vectors: int) -> dict[str, str]:
+def template_fields(project: HlsProject) -> dict[str, str]:
+    """Fields that the templates share, of the network and of the configuration."""
     network, config = project.network, project.config
     numbers = {
         "n_words": len(network.words),
@@ -188,7 +197,6 @@ def _fields(project: HlsProject, core: Core, n_vectors: int) -> dict[str, str]:
         "n_thresholds": config.n_thresholds,
         "score_width": network.score_type.width,
         "latency_cycles": config.latency_bound_cycles,
-        "n_vectors": n_vectors,
     }
     return {
         "title": f"Network {network.name}, sha256 {digest(network)}",
@@ -197,7 +205,7 @@ def _fields(project: HlsProject, core: Core, n_vectors: int) -> dict[str, str]:
         "guard": project.name.upper(),
         "namespace": project.namespace,
         **{key: str(value) for key, value in numbers.items()},
-        **path_fields(core, f"{project.namespace}::{project.core_name}"),
+        **path_fields(project.core, f"{project.namespace}::{project.core_name}"),
     }
 
 
@@ -276,9 +284,13 @@ def read_project(folder: str | os.PathLike[str], network: Network) -> HlsProject
 
 
 def compile_cpp(
-    sources: Sequence[Path], output: Path, flags: Sequence[str], timeout_s: float = COMPILE_TIMEOUT_S
+    sources: Sequence[Path],
+    output: Path,
+    flags: Sequence[str],
+    libraries: Sequence[str] = (),
+    timeout_s: float = COMPILE_TIMEOUT_S,
 ) -> Path:
-    """Compile with g++ (COMPILER_FLAGS and `flags`) into `output`, whole or absent; log beside it.
+    """Compile with g++ (COMPILER_FLAGS, `flags`, `libraries`) into `output`, whole or absent; log beside it.
 
     Raises UserError when g++ is not installed, ToolError when it fails or outlasts `timeout_s`.
     """
@@ -286,7 +298,7 @@ def compile_cpp(
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         run_tool(
-            [compiler, *COMPILER_FLAGS, *flags, *sources, "-o", temporary],
+            [compiler, *COMPILER_FLAGS, *flags, *sources, *libraries, "-o", temporary],
             cwd=output.parent,
             log=output.with_name(f"{output.name}.log"),
             timeout_s=timeout_s,
