@@ -1,11 +1,12 @@
 """The journal: what came in, what was decided and what was published, in SQLite, append-only.
 
 An *entry* is one thing that came in (a start, a record, a faulty line, an override, a confirmation)
-with all that was made of it: the decision, the controllers' state after it and the place in the input to
-go on from. It is one row, so it is there whole or not at all; it is on disk (WAL, ``synchronous=FULL``)
-before `append` returns, and only then may a threshold be published. A *publication* says what became of
-an entry's thresholds at the sink. An *alarm* row says that an alarm was raised or cleared. Triggers
-refuse to change or delete any row, and a lumi section can be decided once only.
+with all that was made of it: the decision, the place in the input to go on from and, every so many
+entries, the state after it (between two of those it follows from the inputs). It is one row, so it is
+there whole or not at all; it is on disk (WAL, ``synchronous=FULL``) before `append` returns, and only then
+may a threshold be published. A *publication* says what became of an entry's thresholds at the sink. An
+*alarm* row says that an alarm was raised or cleared. Triggers refuse to change or delete any row, and a
+lumi section can be decided once only.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ CREATE TABLE entries (
     number INTEGER PRIMARY KEY,
     time_s REAL NOT NULL,             -- wall clock, Unix seconds, when it was taken in
     kind TEXT NOT NULL,               -- start, record, fault, override, confirmation
-    input TEXT NOT NULL,              -- JSON, or the line as it came when it is not JSON
+    input BLOB NOT NULL,              -- deflated text: the line as it came, or JSON (see engine.py)
     place TEXT NOT NULL,              -- where it came from, for a person
     position TEXT NOT NULL,           -- JSON: the input goes on from here after a restart
     run INTEGER,                      -- of a decided lumi section
     lumi_section INTEGER,
     output TEXT NOT NULL,             -- JSON: thresholds, reasons and alarms
-    state BLOB NOT NULL,              -- deflated JSON: state after this entry
+    state BLOB,                       -- deflated JSON: state after this entry; NULL: re-derive it
     controller TEXT NOT NULL,         -- name and version
     network TEXT NOT NULL             -- digest of the network the scores come from
 );
@@ -65,20 +66,20 @@ TABLES = ("entries", "publications", "alarms")
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of `entries`; `input`, `position`, `output` and `state` are JSON values.
+    """One row of `entries`; `position`, `output` and `state` are JSON values.
 
-    `number` is 0 until it is appended. `input` is a text when a line was not JSON.
+    `number` is 0 until it is appended. `state` is None where it was not written.
     """
 
     time_s: float
     kind: str
-    input: Any
+    input: str
     place: str
     position: Any
     run: int | None
     lumi_section: int | None
     output: dict[str, Any]
-    state: dict[str, Any]
+    state: dict[str, Any] | None
     controller: str
     network: str
     number: int = 0
@@ -131,20 +132,17 @@ class Journal:
         values = (
             entry.time_s,
             entry.kind,
-            entry.input if isinstance(entry.input, str) else _json(entry.input),
+            zlib.compress(entry.input.encode(), 1),
             entry.place,
             _json(entry.position),
             entry.run,
             entry.lumi_section,
             _json(entry.output),
-            zlib.compress(_json(entry.state).encode(), 1),
+            None if entry.state is None else zlib.compress(_json(entry.state).encode(), 1),
             entry.controller,
             entry.network,
         )
-        columns = (
-            "time_s, kind, input, place, position, run, lumi_section, output, state, controller, network"
-        )
-        statement = f"INSERT INTO entries ({columns}) VALUES ({', '.join('?' * len(values))})"
+        statement = f"INSERT INTO entries ({COLUMNS}) VALUES ({', '.join('?' * len(values))})"
         with self._transaction() as database:
             number = database.execute(statement, values).lastrowid
             assert number is not None
@@ -152,8 +150,11 @@ class Journal:
         return number
 
     def publication(self, entry: int, time_s: float, outcome: str, detail: str) -> None:
-        """Write what became of the thresholds of entry number `entry`."""
-        with self._transaction() as database:
+        """Write what became of the thresholds of entry number `entry`.
+
+        It need not outlive a power cut: what is not on record as published is published again.
+        """
+        with self._transaction(durable=False) as database:
             database.execute(
                 "INSERT INTO publications (time_s, entry, outcome, detail) VALUES (?, ?, ?, ?)",
                 (time_s, entry, outcome, detail),
@@ -161,7 +162,7 @@ class Journal:
 
     def alarms(self, alarms: tuple[AlarmRow, ...]) -> None:
         """Write alarms that changed without an entry (the watchdog's)."""
-        with self._transaction() as database:
+        with self._transaction(durable=False) as database:
             _insert_alarms(database, alarms)
 
     def last(self) -> Entry | None:
@@ -210,8 +211,9 @@ class Journal:
         self._drop_lock()
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, durable: bool = True) -> Iterator[sqlite3.Connection]:
         try:
+            self._database.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._database.execute("BEGIN IMMEDIATE")
             yield self._database
             self._database.execute("COMMIT")
@@ -228,11 +230,10 @@ class Journal:
 
     def _open(self, writable: bool) -> sqlite3.Connection:
         uri = f"file:{_quoted(self.path)}?mode={'rwc' if writable else 'ro'}"
-        database = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+        database = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10, check_same_thread=False)
         try:
             if writable:
                 database.execute("PRAGMA journal_mode=WAL")
-                database.execute("PRAGMA synchronous=FULL")
                 database.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             if writable and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 _create(database)
@@ -287,13 +288,13 @@ def _entry(row: tuple[Any, ...]) -> Entry:
     return Entry(
         time_s,
         kind,
-        text if kind == "fault" else json.loads(text),
+        zlib.decompress(text).decode(),
         place,
         json.loads(position),
         run,
         section,
         json.loads(output),
-        json.loads(zlib.decompress(state)),
+        None if state is None else json.loads(zlib.decompress(state)),
         controller,
         network,
         number,
