@@ -1,13 +1,13 @@
 """Logic depth of a mapped netlist, and the clock it can plausibly reach on UltraScale+.
 
 No place and route is done: net delays are typical ones, by fan-out. The table `ULTRASCALE_PLUS` is
-taken from Vivado's timing reports of routed designs that are public: the cell delays and the
-straight line through 41 net delays are those of speed grade -1 (xczu3eg, github.com/gussmith23/
-lakeroad-evaluation). The 10 LUTs and 11 nets of speed grade -2 in RapidWright's tutorials (xcvu3p)
-are a third to a quarter faster. Compared with Vivado's figure for whole paths, the estimate is -18 %
-to +14 % on four of speed grade -1, +23 % and +36 % on two of -2, the one in use at CMS
-(tests/firmware/test_depth.py). Large designs spread wider than those: the margin of `choose_clock`
-is for that.
+taken from Vivado's timing reports of routed designs that are public. Cell delays are those of speed
+grade -2, the one in use at CMS (xcvu3p, RapidWright's tutorials and FloPoCo's VirtexUltrascalePlus).
+Net delays are the straight line through 41 nets of speed grade -1 (xczu3eg, github.com/gussmith23/
+lakeroad-evaluation), since the 11 of -2 are few; their mean is a quarter lower. On two whole paths of
+-2 the estimate is 8 % and 27 % above Vivado's figure; on four of -1, a device a third slower, it is
+between 29 % below and 4 % above (tests/firmware/test_depth.py). Large designs spread wider than
+those: the margin of `choose_clock` is for that.
 """
 
 from __future__ import annotations
@@ -48,23 +48,25 @@ Cell = dict[str, Any]
 class Delays:
     """Delays in ns. `setup` includes 0.035 of clock uncertainty and 0.01 of skew.
 
-    The carry cell is a CARRY4, half a CARRY8: passing one, with the net to the next, is half of
-    a CARRY8's. `srl_clock_to_q` is an assumption, as no such path is in the reports.
+    `carry_enter` is from S or DI to the end of a carry cell, `carry_leave` from CI to a sum bit,
+    `carry_through` from S or DI to a sum bit. The carry cell is a CARRY4, half a CARRY8: passing
+    one, with the net to the next, is half of a CARRY8's. `srl_clock_to_q`, `mux` and
+    `carry_through` are assumptions, as no such delay of speed grade -2 is in the reports.
     """
 
-    clock_to_q: float = 0.097
-    srl_clock_to_q: float = 0.6
+    clock_to_q: float = 0.081
+    srl_clock_to_q: float = 0.5
     setup: float = 0.1
-    lut: float = 0.13
+    lut: float = 0.1
     mux: float = 0.1
-    carry_enter: float = 0.24
-    carry_leave: float = 0.15
-    carry_through: float = 0.25
-    carry_pass: float = 0.015
+    carry_enter: float = 0.163
+    carry_leave: float = 0.116
+    carry_through: float = 0.2
+    carry_pass: float = 0.01
     net_base: float = 0.23
     net_per_doubling: float = 0.03
     net_lut_to_carry: float = 0.02
-    net_carry_to_carry: float = 0.014
+    net_carry_to_carry: float = 0.013
     net_to_own_register: float = 0.06
 
     def net(self, fanout: int) -> float:
@@ -168,7 +170,12 @@ def choose_clock(
 
 def clock_holds(clock_mhz: float, period_ns: float, margin: float = MARGIN) -> bool:
     """Whether a nominal clock (40 MHz stands for the LHC's 40.079) is slow enough for `period_ns`."""
-    return period_ns * (1 + margin) <= 1000 / (clock_mhz * LHC_CLOCK_MHZ / 40)
+    return period_ns * (1 + margin) <= clock_period_ns(clock_mhz)
+
+
+def clock_period_ns(clock_mhz: float) -> float:
+    """Period of the real clock that a nominal one stands for."""
+    return 1000 / clock_mhz * 40 / LHC_CLOCK_MHZ
 
 
 class _Tracer:

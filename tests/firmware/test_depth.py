@@ -103,7 +103,7 @@ ROUTED = {
 def test_estimate_is_near_vivados_routed_path(name):
     speed_grade, vivado_ns, build = ROUTED[name]
     estimate_ns = analyse_depth(build(Path())).period_ns - ULTRASCALE_PLUS.setup
-    lowest, highest = {-1: (0.8, 1.15), -2: (1.2, 1.4)}[speed_grade]
+    lowest, highest = {-1: (0.7, 1.05), -2: (1.05, 1.3)}[speed_grade]
     assert lowest < estimate_ns / vivado_ns < highest
 
 
