@@ -1,0 +1,67 @@
+// %{banner}
+//
+// %{name}_trigger: the global trigger's packed objects of one crossing in, one bit per threshold out,
+// a new crossing every clock. Latency from valid_in to valid_out: %{trigger_latency} clock cycles (input
+// and output registers included).
+//
+// Objects, object 0 in the lowest bits of its port (pt in units of 0.5 GeV, eta signed):
+%{layout}
+// Other bits are ignored. An object of pt 0 is absent: its eta and phi count as 0.
+//
+// Thresholds are registers: threshold_write stores threshold_value into register threshold_index.
+// Trigger bit i is score >= threshold i. A value of %{never} or more never fires, and is what rst
+// puts into every register, so nothing fires before thresholds are written. A value written in one
+// clock cycle decides for the events that come out two cycles later and after.
+//
+// rst (synchronous, active high) drops all events that are inside; valid_in and threshold_write are
+// ignored while it is high. `trigger` is 0 while valid_out is low; `score` then means nothing.
+`timescale 1 ns / 1 ps
+module %{name}_trigger (
+    input  wire clk,
+    input  wire rst,
+    input  wire valid_in,
+%{object_ports}
+    input  wire threshold_write,
+    input  wire [%{index_msb}:0] threshold_index,
+    input  wire [%{threshold_msb}:0] threshold_value,
+    output reg  valid_out,
+    output reg  [%{score_msb}:0] score,
+    output reg  [%{trigger_msb}:0] trigger
+);
+
+%{presence}
+
+    wire [%{words_msb}:0] words;
+%{unpack}
+
+    wire core_valid;
+    wire [%{score_msb}:0] core_score;
+
+    %{name}_core core_i (
+        .clk(clk),
+        .rst(rst),
+        .valid_in(valid_in),
+        .words(words),
+        .valid_out(core_valid),
+        .score(core_score)
+    );
+
+    always @(posedge clk) begin
+        valid_out <= core_valid & ~rst;
+        score <= core_score;
+    end
+
+    genvar i;
+    generate
+        for (i = 0; i < %{n_thresholds}; i = i + 1) begin : seed
+            reg [%{threshold_msb}:0] threshold;
+            always @(posedge clk) begin
+                if (rst) threshold <= {%{threshold_bits}{1'b1}};
+                else if (threshold_write && {{(32 - %{index_bits}){1'b0}}, threshold_index} == i)
+                    threshold <= threshold_value;
+                trigger[i] <= core_valid & ~rst & ({1'b0, core_score} >= threshold);
+            end
+        end
+    endgenerate
+
+endmodule
