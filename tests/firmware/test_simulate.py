@@ -208,11 +208,13 @@ def test_golden_network_through_the_trigger(golden_network, golden_vectors, tmp_
     """Hardware widths: the vectors that fit, and generated words, through packed objects."""
     vectors = golden_vectors["x"].copy()
     vectors[:, PT_COLUMNS] *= 2
+    # 0 GeV with a direction is an object of half a GeV, which halving drops; pt 0 would be no object.
+    vectors[:, PT_COLUMNS] += (vectors[:, PT_COLUMNS] == 0) & (vectors[:, 1::3] | vectors[:, 2::3] != 0)
     low = np.array([word.min_int for word in golden_network.words])
     high = np.array([word.max_int for word in golden_network.words])
     fits = ((vectors >= low) & (vectors <= high)).all(axis=1)
     fits &= (vectors == absent_to_zero(golden_network.words, vectors)).all(axis=1)
-    assert fits.sum() > 15_000
+    assert fits.sum() > 13_000
     words = np.concatenate([vectors[fits], hardware_words(golden_network, 20_000)])
     design = write_rtl(golden_network, tmp_path / "rtl", RtlConfig(n_thresholds=4))
     simulator = build_simulator(design, tmp_path / "sim")
