@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from axo.errors import UserError
@@ -97,6 +97,7 @@ class Service:
         self._pending: Pending | None = None
         self._published: dict[str, Any] | None = None
         self._last_good: dict[str, Any] | None = None
+        self._points: dict[str, Any] = {}
         self._last_good_s = self._beat_s = time.monotonic()
 
     def run(self) -> None:
@@ -215,9 +216,7 @@ class Service:
         for entry in self._journal.entries(recent):
             note = _note(entry.kind, entry.input)
             self.board.entry(entry.number, entry.time_s, entry.kind, entry.output, note)
-            if entry.output["measured"] is not None:
-                self._last_good = _good(entry.time_s, entry.output)
-                self._show_metrics(entry.output)
+            self._show_metrics(entry.time_s, entry.output)
 
     def _resume_at(self) -> Any:
         """Where the input goes on, when the journal's last position is of this same input."""
@@ -238,11 +237,9 @@ class Service:
         number = self._append(kind, text, line.place, step, position, cleared)
         if number is None:
             return
-        if good:
-            self._last_good = _good(time.time(), step.output)
-        elif kind == "record":
+        if kind == "record" and not good:
             self.metrics.refused.labels(step.output["alarms"][0]["code"]).inc()
-        else:
+        elif kind == "fault":
             self.metrics.refused.labels("fault").inc()
         if step.output["publish"]:
             self._queue(number, step.output)
@@ -353,7 +350,7 @@ class Service:
         """Logs, metrics and the board, of an entry that is on disk."""
         self._set_alarm("journal", None)
         self.metrics.entries.labels(entry.kind).inc()
-        self._show_metrics(entry.output)
+        self._show_metrics(entry.time_s, entry.output)
         self._show_alarms(alarms)
         self.board.entry(number, entry.time_s, entry.kind, entry.output, _note(entry.kind, entry.input))
         thresholds = entry.output["thresholds"] or {}
@@ -437,13 +434,24 @@ class Service:
             level = logging.WARNING if row.active else logging.INFO
             say("alarm", level, code=row.name, seed=row.seed or None, active=row.active, text=row.text)
 
-    def _show_metrics(self, output: dict[str, Any]) -> None:
-        for point in seed_points(output):
+    def _show_metrics(self, time_s: float, output: dict[str, Any]) -> None:
+        """Gauges, and what the page shows as the present, of an entry that decided a record."""
+        measured, decision = output["measured"], output["decision"]
+        if measured is None:
+            return
+        points = seed_points(output)
+        for point in points:
             self.metrics.seed(point)
-        if output["measured"] is not None:
-            self.metrics.run.set(output["decision"]["run"])
-            self.metrics.lumi_section.set(output["decision"]["lumi_section"])
-            self.metrics.pileup.set(output["measured"]["pileup"])
+        self.metrics.run.set(decision["run"])
+        self.metrics.lumi_section.set(decision["lumi_section"])
+        self.metrics.pileup.set(measured["pileup"])
+        self._points = {point.name: asdict(point) for point in points}
+        self._last_good = {
+            "time_s": time_s,
+            "run": decision["run"],
+            "lumi_section": decision["lumi_section"],
+            "pileup": measured["pileup"],
+        }
 
     def _show_status(self) -> None:
         state = self._state
@@ -460,6 +468,7 @@ class Service:
                 "seed_modes": controller["modes"],
                 "words": controller["words"],
                 "last_good": self._last_good,
+                "points": self._points,
                 "stale_after_s": self.config.stale_after_s,
                 "alarms": [
                     {"code": row.name, "seed": row.seed or None, "since_s": row.time_s, "text": row.text}
@@ -470,17 +479,6 @@ class Service:
                 "published": self._published,
             }
         )
-
-
-def _good(time_s: float, output: dict[str, Any]) -> dict[str, Any]:
-    """The last good record, for the page: when it came and what it was."""
-    decision = output["decision"]
-    return {
-        "time_s": time_s,
-        "run": decision["run"],
-        "lumi_section": decision["lumi_section"],
-        "pileup": output["measured"]["pileup"],
-    }
 
 
 def _note(kind: str, text: str) -> str:
