@@ -8,7 +8,6 @@ trigger bit per threshold. ``vitis-run --mode hls --tcl build_prj.tcl`` in the f
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -145,19 +144,30 @@ def write_project(
     """
     folder = Path(folder).absolute()
     config = config or HlsConfig()
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
+    words = _golden_words(network) if words is None else checked_words(network, words)
+    if not len(words):
+        raise ValueError("at least one event is needed for the test bench")
+    if not _is_replaceable(folder):
         raise UserError(f"{folder}: is not an HLS project of axo; choose an empty folder")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
             draft = HlsProject(Path(temporary) / "project", network, config)
             draft.folder.mkdir()
-            _write(draft, _golden_words(network) if words is None else np.asarray(words))
-            shutil.rmtree(folder, ignore_errors=True)
+            _write(draft, words)
+            if folder.exists():
+                # Moved away whole before it is deleted: a half-deleted one could be taken for whole.
+                folder.rename(Path(temporary) / "old")
             draft.folder.rename(folder)
     except OSError as error:
         raise UserError(f"{folder}: the HLS project cannot be written ({error.strerror})") from error
     return HlsProject(folder, network, config)
+
+
+def _is_replaceable(folder: Path) -> bool:
+    if not folder.exists():
+        return True
+    return folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))
 
 
 def _write(project: HlsProject, words: NDArray[np.int16]) -> None:

@@ -107,10 +107,13 @@ def write_core(
 ) -> None:
     """Write hls4ml's project (firmware/, Tcl scripts) into `folder` and check it.
 
-    Raises UserError when a type, a weight or a layer in the C++ is not the network's.
+    Raises UserError when a type, a weight or a layer in the C++ is not the network's, or without hls4ml.
     """
-    import hls4ml.writer
-    from hls4ml.model.graph import ModelGraph
+    try:
+        import hls4ml.writer
+        from hls4ml.model.graph import ModelGraph
+    except ImportError as error:
+        raise UserError(f"hls4ml cannot be imported ({error}); pip install 'axo[firmware]'") from error
 
     config = {
         "Backend": backend,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -245,11 +247,36 @@ def test_a_project_of_another_network_is_refused(project):
         read_project(project.folder, autoencoder(seed=1))
 
 
-def test_a_folder_with_other_files_is_not_replaced(tmp_path):
-    (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(UserError, match="not an HLS project"):
-        write_project(autoencoder(), tmp_path)
-    assert (tmp_path / "thesis.tex").exists()
+def test_what_is_no_project_is_not_replaced(tmp_path):
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("x")
+    for folder in (tmp_path, thesis):
+        with pytest.raises(UserError, match="not an HLS project"):
+            write_project(autoencoder(), folder)
+    assert thesis.read_text() == "x"
+
+
+def test_a_project_is_replaced_as_a_whole(project):
+    (project.folder / "emulator").write_text("of the old network")
+    write_project(autoencoder(seed=1), project.folder)
+    assert not (project.folder / "emulator").exists()
+    assert [path.name for path in project.folder.parent.iterdir()] == ["hls"]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(hls, "write_core", full)
+    with pytest.raises(UserError, match=r"cannot be written \(No space left on device\)"):
+        write_project(autoencoder(), tmp_path / "hls")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_hls4ml_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hls4ml.model.graph", None)
+    with pytest.raises(UserError, match=r"hls4ml cannot be imported .*axo\[firmware\]"):
+        write_project(autoencoder(), tmp_path / "hls")
 
 
 @pytest.mark.parametrize("thresholds", [[1, 2, 3, 4, 5], [-1], [(1 << 18) + 1]])
