@@ -33,7 +33,7 @@ INT16 = np.iinfo(np.int16)
 def fixed_types(draw, near_fraction: int, max_width: int, signed: bool | None = None) -> FixedType:
     """A type whose last bit is near `near_fraction`, so that it neither keeps nor drops everything."""
     width = draw(st.integers(1, max_width))
-    fraction = near_fraction + draw(st.integers(-6, 3))
+    fraction = near_fraction + draw(st.integers(-6, max_width // 4))
     return FixedType(
         width,
         width - fraction,
@@ -126,7 +126,8 @@ class _Builder:
     def accumulator(self, fraction: int) -> FixedType:
         """Often one that keeps every bit, as production networks have; else anything."""
         if self.draw(st.integers(0, 3)):
-            return FixedType(26, 26 - fraction)
+            width = 26 if self.max_width <= 24 else 50
+            return FixedType(width, width - fraction)
         return self.type(fraction)
 
     def _sum_of_squares(self, name: str, source: str):
@@ -250,9 +251,9 @@ def production_networks(draw, max_size: int = 20) -> Network:
     return builder.network()
 
 
-def any_networks(max_width: int = 24) -> st.SearchStrategy[Network]:
-    """Random graphs, encoder-decoders and production networks."""
-    return st.one_of(networks(max_width), encoder_decoders(), production_networks())
+def any_networks() -> st.SearchStrategy[Network]:
+    """Random graphs of narrow, usual and wide types, encoder-decoders and production networks."""
+    return st.one_of(networks(12), networks(24), networks(44), encoder_decoders(), production_networks())
 
 
 @st.composite
