@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from axo.firmware.stimuli import KINDS, Stimuli
 from axo.network import Network, evaluate
+from axo.network.types import Ints
 
 
 @dataclass(frozen=True)
@@ -72,22 +73,51 @@ def compare(first: Result, second: Result, stimuli: Stimuli) -> Comparison:
     return Comparison(first.name, second.name, stimuli.counts(rows), tuple(quantities), rows[differs])
 
 
-def describe_mismatch(
-    comparison: Comparison, results: Sequence[Result], stimuli: Stimuli, network: Network, limit: int = 3
+def describe_mismatches(
+    comparisons: Sequence[Comparison],
+    results: Sequence[Result],
+    stimuli: Stimuli,
+    network: Network,
+    traces: Mapping[str, Callable[[NDArray[np.int16]], Mapping[str, Ints]]] | None = None,
+    limit: int = 3,
 ) -> str:
-    """The first mismatching events: their words, each evaluation's answer, the reference's layers."""
-    lines = [f"{comparison.first} and {comparison.second} differ in {comparison.mismatches} events"]
-    for row in comparison.mismatched[:limit]:
-        words = stimuli.words[row]
-        lines.append(f"event {row} ({list(KINDS)[stimuli.kind[row]]}): words {words.tolist()}")
-        for result in results:
-            where = np.flatnonzero(result.rows == row)
-            if len(where):
-                lines.append(f"  {result.name}: {_answer(result, int(where[0]))}")
-        lines.append("  layer by layer, reference:")
-        for name, values in evaluate(network, words[None]).tensors.items():
-            lines.append(f"    {name} {network.types[name]}: {values[0].tolist()}")
+    """Which pairs differ, and the first `limit` such events, layer by layer; empty when all agree.
+
+    Shows each event's words, every evaluation's answer and all tensors of the reference. `traces`
+    give the tensors of other evaluations, by name, of words (n, n_words): theirs are shown where they
+    differ from the reference's.
+    """
+    wrong = [comparison for comparison in comparisons if comparison.mismatches]
+    if not wrong:
+        return ""
+    lines = [f"{entry.first} and {entry.second} differ in {entry.mismatches} events" for entry in wrong]
+    for row in np.unique(np.concatenate([entry.mismatched for entry in wrong]))[:limit]:
+        lines += _describe_event(int(row), results, stimuli, network, traces or {})
     return "\n".join(lines)
+
+
+def _describe_event(
+    row: int,
+    results: Sequence[Result],
+    stimuli: Stimuli,
+    network: Network,
+    traces: Mapping[str, Callable[[NDArray[np.int16]], Mapping[str, Ints]]],
+) -> list[str]:
+    words = stimuli.words[row]
+    lines = [f"event {row} ({list(KINDS)[stimuli.kind[row]]}): words {words.tolist()}"]
+    for result in results:
+        where = np.flatnonzero(result.rows == row)
+        if len(where):
+            lines.append(f"  {result.name}: {_answer(result, int(where[0]))}")
+    lines.append("  layer by layer, reference:")
+    tensors = evaluate(network, words[None]).tensors
+    others = {name: trace(words[None]) for name, trace in traces.items()}
+    for name, values in tensors.items():
+        lines.append(f"    {name} {network.types[name]}: {values[0].tolist()}")
+        for other, theirs in others.items():
+            if name in theirs and not np.array_equal(theirs[name], values):
+                lines.append(f"    {name} of {other} DIFFERS: {np.asarray(theirs[name])[0].tolist()}")
+    return lines
 
 
 def _answer(result: Result, index: int) -> str:

@@ -41,16 +41,20 @@ DESIGN_FILE = "design.json"
 
 @dataclass(frozen=True)
 class ObjectPort:
-    """An input of the trigger top: `count` objects of `width` bits, fields as (first bit, bits)."""
+    """An input of the trigger top: `count` objects of `width` bits, fields as (first bit, bits).
+
+    An object of pt 0 is absent, all its words zero, unless `always_present`: a sum of pt 0 keeps its phi.
+    """
 
     port: str
     count: int
     width: int
     fields: dict[str, tuple[int, int]]
+    always_present: bool = False
 
 
 OBJECT_PORTS = {
-    "MET": ObjectPort("etm", 1, 32, {"pt": (0, 12), "phi": (12, 8)}),
+    "MET": ObjectPort("etm", 1, 32, {"pt": (0, 12), "phi": (12, 8)}, always_present=True),
     "EG": ObjectPort("eg", 4, 32, {"pt": (0, 9), "eta": (9, 8), "phi": (17, 8)}),
     "MU": ObjectPort("mu", 4, 64, {"phi": (0, 10), "pt": (10, 9), "eta": (23, 9)}),
     "JET": ObjectPort("jet", 10, 32, {"pt": (0, 11), "eta": (11, 8), "phi": (19, 8)}),
@@ -194,10 +198,17 @@ def absent_to_zero(layout: Sequence[Word | RtlWord], words: NDArray[np.int16]) -
     words = words.copy()
     column = {word.name: index for index, word in enumerate(layout)}
     for name, index in column.items():
-        pt = column.get(f"{name.rpartition('_')[0]}_pt")
+        pt = _absence_column(name, column)
         if pt is not None:
             words[words[:, pt] == 0, index] = 0
     return words
+
+
+def _absence_column(word_name: str, column: dict[str, int]) -> int | None:
+    """Column of the pt that says whether the word's object is there; None for one that always is."""
+    name = word_name.rpartition("_")[0]
+    known = OBJECT_PORTS.get(name.rstrip("0123456789"))
+    return None if known and known.always_present else column.get(f"{name}_pt")
 
 
 def _trace(network: Network, config: RtlConfig) -> CombLogic:
@@ -266,7 +277,7 @@ def _layout(network: Network, trigger: bool) -> tuple[RtlWord, ...]:
     for index, word in enumerate(network.words):
         place = _object_field(network, word) if trigger and word.width else {}
         if place:
-            place["pt_word"] = column.get(f"{word.name.rpartition('_')[0]}_pt")
+            place["pt_word"] = _absence_column(word.name, column)
         words.append(RtlWord(index, word.name, word.width, word.signed, offset, **place))
         offset += word.width
     if not offset:
@@ -425,8 +436,10 @@ def _copies(syntax: _Syntax, live: list[RtlWord]) -> Iterator[str]:
 
 
 def _objects() -> Iterator[tuple[str, int, int, int]]:
-    """Port, object number, first bit of pt, bits of pt."""
+    """Port, object number, first bit of pt, bits of pt, of all objects that can be absent."""
     for known in OBJECT_PORTS.values():
+        if known.always_present:
+            continue
         first, bits = known.fields["pt"]
         for index in range(known.count):
             yield known.port, index, index * known.width + first, bits
@@ -446,7 +459,7 @@ def _unpack(syntax: _Syntax, design: RtlDesign) -> Iterator[str]:
         if word.port is None or word.port_offset is None:
             continue
         source = syntax.slice(word.port, word.port_offset, word.width)
-        if not word.name.endswith("_pt"):
+        if word.pt_word is not None and not word.name.endswith("_pt"):
             present = syntax.present_name(word.port, word.port_offset // width_of[word.port])
             source = syntax.where(present, source, word.width)
         yield syntax.assign(syntax.slice("words", word.offset, word.width), source)

@@ -222,6 +222,11 @@ def build_arguments(
     return verilate, compile_
 
 
+def require_tools() -> None:
+    """UserError, naming what to install, when a simulation cannot be built here."""
+    _Tools.find()
+
+
 @dataclass(frozen=True)
 class _Tools:
     verilator: Path

@@ -43,12 +43,12 @@ class Stimuli:
         kinds = self.kind if rows is None else self.kind[rows]
         return {name: int(np.sum(kinds == index)) for index, name in enumerate(KINDS)}
 
-    def hardware_rows(self, n_events: int) -> NDArray[np.int64]:
-        """Row numbers of up to `n_events` events within the hardware widths.
+    def hardware_rows(self, n_events: int, possible: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Row numbers of up to `n_events` events within the hardware widths (and `possible`, (n,) bool).
 
         All kinds keep their share; recorded events are taken first, as they are few.
         """
-        rows = np.flatnonzero(self.in_hardware)
+        rows = np.flatnonzero(self.in_hardware if possible is None else self.in_hardware & possible)
         if len(rows) <= n_events:
             return rows
         first = rows[self.kind[rows] == 0][: n_events // 4]
@@ -98,9 +98,12 @@ def extreme_words(network: Network, n_events: int, generator: np.random.Generato
         near = np.unique(np.clip(np.concatenate([turns - 1, turns, turns + 1]), low[column], high[column]))
         columns.append(generator.choice(near, n_events))
     words = np.stack(columns, axis=1)
-    # Half of the events have some objects empty, as real events do.
-    empty = generator.random((n_events, len(network.words))) < generator.choice([0.0, 0.5], (n_events, 1))
-    words[empty] = 0
+    # Half of the events have some objects empty, as real events do: all words of an object are zero.
+    objects = [word.name.rpartition("_")[0] for word in network.words]
+    _, object_of_word = np.unique(objects, return_inverse=True)
+    share = generator.choice([0.0, 0.5], (n_events, 1))
+    empty = generator.random((n_events, object_of_word.max() + 1)) < share
+    words[empty[:, object_of_word]] = 0
     for row, values in enumerate((np.zeros_like(low), low, high)):
         words[row : row + 1] = values
     return words.astype(np.int16)

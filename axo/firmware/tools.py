@@ -97,6 +97,7 @@ def run_tool(
             )
         except OSError as error:
             raise ToolError(f"{tool}: cannot be started ({error.strerror})", log) from error
+        _running.add(process)
         try:
             status = process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
@@ -107,9 +108,20 @@ def run_tool(
         except BaseException:
             _kill(process)
             raise
+        finally:
+            _running.discard(process)
     if status != 0:
         raise ToolError(f"{tool}: exit status {status}: {_last_line(log)} (log: {log})", log)
     return ToolRun(command, time.monotonic() - started, log)
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+def stop_running_tools() -> None:
+    """Kill every tool that other threads of this process are running: the build has failed anyway."""
+    for process in list(_running):
+        _kill(process)
 
 
 def tool_version(arguments: Sequence[str | Path], timeout_s: float = 60) -> str | None:

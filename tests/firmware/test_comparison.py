@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from axo.firmware.comparison import Result, compare, compare_all, describe_mismatch
+from axo.firmware.comparison import Result, compare, compare_all, describe_mismatches
 from axo.firmware.stimuli import KINDS, make_stimuli
 from axo.network import CMS_WORDS, FixedType, Linear, Network, Shift, SumOfSquares, evaluate
 from axo.network.cms import halved_pt
@@ -59,9 +59,16 @@ def test_one_wrong_bit_in_one_event_is_found_and_shown(network, stimuli, quantit
     getattr(wrong, quantity).flat[-1] ^= 1
     comparison = compare(right, wrong, stimuli)
     assert comparison.mismatches == 1 and comparison.quantities == ("score_word", "embedding_word")
-    text = describe_mismatch(comparison, [right, wrong], stimuli, network)
+
+    def off_by_one(words):
+        return {
+            name: values + (name == "scaled") for name, values in evaluate(network, words).tensors.items()
+        }
+
+    text = describe_mismatches([comparison], [right, wrong], stimuli, network, {"wrong": off_by_one})
     assert str(stimuli.words[comparison.mismatched[0]].tolist()) in text
     assert "scaled ap_fixed<16,16,TRN,WRAP>" in text
+    assert "scaled of wrong DIFFERS" in text and "halved of wrong" not in text
 
 
 def test_pairs_are_compared_on_the_events_both_saw(network, stimuli):

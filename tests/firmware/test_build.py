@@ -1,0 +1,252 @@
+"""The whole build: real tools on a small network, and what happens when something is wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from axo import cli
+from axo.errors import UserError
+from axo.firmware import abi, build, hls, simulate, synthesis
+from axo.firmware.budget import read_budget
+from axo.firmware.build import BuildOptions, build_firmware
+from axo.firmware.models import Model
+from axo.firmware.report import read_report
+from axo.network import (
+    CMS_WORDS,
+    Dense,
+    FixedType,
+    Linear,
+    Network,
+    Offset,
+    Relu,
+    Shift,
+    SumOfSquares,
+    digest,
+    evaluate,
+    write_network,
+)
+from axo.network.cms import halved_pt
+
+ALL_KINDS = {"simulated", "random", "extreme", "overrange"}
+
+
+def small_network(name="small", accumulator_bits=16):
+    """57 words, one hidden layer of four, two outputs: every step of a real one, in little."""
+    generator = np.random.default_rng(5)
+    unscaled = FixedType(18, 13)
+    weights = [generator.integers(-7, 8, shape) for shape in ((57, 4), (4, 2))]
+    weights[0][generator.random((57, 4)) < 0.7] = 0
+    biases = [generator.integers(-20, 21, n) for n in (4, 2)]
+    offsets = np.where(np.arange(57) % 3 == 0, 9, 0)
+    weight_type, bias_type = FixedType(6, 3), FixedType(10, 7)
+    accumulator = FixedType(accumulator_bits + 6, accumulator_bits)
+    score = FixedType(18, 14, False, "TRN", "SAT")
+    operations = (
+        halved_pt(),
+        Linear("unscaled", "halved", unscaled),
+        Offset("centred", "unscaled", offsets, FixedType(10, 9), unscaled),
+        Shift("scaled", "centred", np.where(np.arange(57) % 3 == 0, 2, 4)),
+        Linear("network_input", "scaled", FixedType(8, 6, True, "RND_CONV", "SAT")),
+        Dense("dense0", "network_input", weights[0], weight_type, biases[0], bias_type, accumulator),
+        Relu("relu0", "dense0", FixedType(10, 6, False, "RND_CONV", "SAT")),
+        Dense("dense1", "relu0", weights[1], weight_type, biases[1], bias_type, FixedType(22, 14)),
+        Linear("embedding", "dense1", FixedType(10, 7, True, "RND_CONV", "SAT")),
+        SumOfSquares("score", "embedding", FixedType(18, 14, False), score),
+    )
+    return Network(name, CMS_WORDS, operations, "score", "embedding", {"loose": 2000, "tight": 10000})
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The exit code and folder of one real build, through the command line."""
+    folder = tmp_path_factory.mktemp("build")
+    write_network(folder / "small.json", small_network())
+    arguments = ["firmware", str(folder / "small.json"), "--output", str(folder)]
+    status = cli.main([*arguments, "--events", "3000", "--rtl-events", "1000", "--stages", "6"])
+    return status, folder / "small"
+
+
+def test_every_pair_agrees_on_every_kind_of_event(built):
+    status, folder = built
+    report = read_report(folder / "report.json")
+    assert status == 0 and report["verdict"] == {"agree": True, "within_budget": True, "passed": True}
+    took_part = {name for name, entry in report["evaluations"].items() if entry["absent"] is None}
+    assert took_part == {"reference", "emulator", "library", "rtl", "rtl_gaps"}
+    assert "model.keras" in report["evaluations"]["keras"]["absent"]
+    assert len(report["comparisons"]) == 10
+    for comparison in report["comparisons"]:
+        assert comparison["mismatches"] == 0
+        least = 500 if "rtl_gaps" in (comparison["first"], comparison["second"]) else 1000
+        assert comparison["events"] >= least
+        kinds = {kind for kind, events in comparison["events_by_kind"].items() if events}
+        assert kinds == (ALL_KINDS if "rtl" not in comparison["second"] else ALL_KINDS - {"overrange"})
+
+
+def test_the_report_says_what_was_measured_and_how(built):
+    report = read_report(built[1] / "report.json")
+    (latency,) = report["latency"]
+    assert latency["source"] == "rtl" and latency["initiation_interval_cycles"] == 1
+    assert latency["latency_ns"] == pytest.approx(latency["cycles"] * 1000 / latency["clock_mhz"])
+    assert report["clock"]["clock_mhz"] == latency["clock_mhz"] and "margin" in report["clock"]["how_chosen"]
+    (resources,) = report["resources"]
+    assert resources["lut"] > 50 and resources["dsp"] == 0 and "no place and route" in resources["what"]
+    assert report["network"]["sha256"] == digest(small_network())
+    assert {"network.json", "small.so", "rtl/small_trigger.v"} <= set(report["digests"])
+    assert report["tools"] and report["wall_s"]["total"] > 0
+    page = (built[1] / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 3 and "PASSED" in page
+
+
+def test_scores_of_the_network_reach_both_sides_of_the_thresholds(built):
+    report = read_report(built[1] / "report.json")
+    lowest, *_, highest = report["scores"]["random"]
+    assert lowest < 2000 and highest > 10000
+
+
+# What follows needs no tools: each implementation is replaced by one that answers from the reference.
+
+
+@pytest.fixture
+def instant(monkeypatch):
+    """Stand-ins for the tools, correct unless a test breaks one; returns the answers to break."""
+    faults: dict[str, int] = {}
+
+    def answer(name, network, words):
+        scores = evaluate(network, words)
+        wrong = scores.score_word.copy()
+        if name in faults:
+            wrong[faults[name]] ^= 1
+        return wrong, scores.embedding_word
+
+    class Simulator:
+        version = "stand-in"
+
+        def run(self, words, thresholds, pattern, timeout_s):
+            score, _ = answer("rtl", small_network(), words)
+            bits = score[:, None] >= np.array(thresholds)
+            in_force = np.tile(thresholds, (len(words), 1))
+            rows = np.arange(len(words))
+            return simulate.SimulationResult(rows, score, bits, in_force, 5, len(words), 0, 0, 0, 0.0)
+
+    def emulate(project, words, thresholds):
+        score, embedding = answer("emulator", project.network, words)
+        return hls.Emulation(score, embedding, score[:, None] >= np.array(thresholds))
+
+    monkeypatch.setattr(hls, "compile_emulator", lambda project, trace=False: None)
+    monkeypatch.setattr(
+        hls, "trace_emulator", lambda project, words: evaluate(project.network, words).tensors
+    )
+    monkeypatch.setattr(hls, "run_emulator", emulate)
+
+    def compile_library(project, folder):
+        folder.mkdir(exist_ok=True)
+        (folder / "small.so").write_bytes(b"so")
+        return abi.Library(folder / "small.so", folder / "client", project.network)
+
+    monkeypatch.setattr(abi, "compile_library", compile_library)
+    monkeypatch.setattr(abi, "run_library", lambda library, words: answer("library", small_network(), words))
+    monkeypatch.setattr(simulate, "build_simulator", lambda *_, **__: Simulator())
+    monkeypatch.setattr(synthesis, "find_yosys", lambda *_: None)
+    return faults
+
+
+def run_build(tmp_path, **options):
+    network = small_network()
+    model = Model(network.name, network, tmp_path / "small.json", None)
+    settings = BuildOptions(tmp_path, n_events=400, n_rtl_events=200, **options)
+    return build_firmware(model, settings, read_budget(), lambda text: None)
+
+
+@pytest.mark.parametrize("broken", ["emulator", "library", "rtl"])
+def test_one_wrong_event_fails_the_build_and_is_shown(instant, tmp_path, broken):
+    instant[broken] = 7
+    outcome = run_build(tmp_path)
+    assert not outcome.document["verdict"]["agree"] and not outcome.document["verdict"]["passed"]
+    text = (tmp_path / "small" / "mismatches.txt").read_text()
+    assert f"{broken} " in text and "layer by layer" in text and "relu0" in text
+    wrong = [entry for entry in outcome.document["comparisons"] if entry["mismatches"]]
+    assert wrong and all(broken in entry["first"] + entry["second"] for entry in wrong)
+
+
+def test_what_was_not_measured_is_not_within_budget(instant, tmp_path):
+    outcome = run_build(tmp_path)
+    assert outcome.document["verdict"] == {"agree": True, "within_budget": False, "passed": False}
+    assert "absent" in outcome.document["tools"]["yosys"]
+    values = {check["quantity"]: check["value"] for check in outcome.document["checks"] if check["gates"]}
+    assert values["lut"] is None and values["latency_ns"] is None
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, UserError("tool failed")])
+def test_an_interrupted_build_is_never_taken_for_a_finished_one(instant, tmp_path, monkeypatch, signal):
+    run_build(tmp_path)
+    assert (tmp_path / "small" / "report.json").is_file()
+
+    def stop(*_):
+        raise signal
+
+    monkeypatch.setattr(abi, "run_library", stop)
+    with pytest.raises(type(signal) if isinstance(signal, Exception) else signal):
+        run_build(tmp_path)
+    assert not list((tmp_path / "small").glob("report.*"))
+
+
+def test_two_builds_do_not_share_a_folder(instant, tmp_path):
+    (tmp_path / "small").mkdir()
+    with build._locked(tmp_path / "small"), pytest.raises(UserError, match="another build is running"):
+        run_build(tmp_path)
+
+
+def test_an_accumulator_that_would_overflow_is_refused_with_its_interval(tmp_path, capsys):
+    write_network(tmp_path / "narrow.json", small_network("narrow", accumulator_bits=6))
+    assert cli.main(["firmware", str(tmp_path / "narrow.json"), "--output", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "operation 'dense0': accumulator" in said and "can reach [" in said and said.count("\n") == 1
+
+
+def test_a_weight_out_of_its_type_is_refused(tmp_path, capsys):
+    from axo.network.files import digest_document, to_document
+
+    document = to_document(small_network())
+    document["operations"][5]["weight"][3][1] = 99
+    document["sha256"] = digest_document(document)
+    path = tmp_path / "wild.json"
+    path.write_text(json.dumps(document))
+    assert cli.main(["firmware", str(path), "--output", str(tmp_path)]) == 2
+    assert "weight[3, 1] = 99 is out of its type ap_fixed<6,3,TRN,WRAP>" in capsys.readouterr().err
+
+
+def test_a_missing_compiler_is_one_clear_line(tmp_path, monkeypatch, capsys):
+    write_network(tmp_path / "small.json", small_network())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main(["firmware", str(tmp_path / "small.json"), "--output", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("axo: error: g++ was not found") and "apt" in said and said.count("\n") == 1
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path, capsys):
+    write_network(tmp_path / "small.json", small_network())
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    assert cli.main(["firmware", str(tmp_path / "small.json"), "--output", "/dev/full/build"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["no_such_model"], "neither a released model nor a network file"),
+        (["small.json", "--events", "0"], "at least 1"),
+        (["small.json", "--stages", "0"], "stages = 0"),
+        (["small.json", "--clock-mhz", "-5"], "clock_mhz = -5.0 is not positive"),
+        (["small.json", "--recorded", "nowhere.h5"], "nowhere.h5"),
+        (["small.json", "--budget", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(tmp_path, monkeypatch, capsys, arguments, says):
+    write_network(tmp_path / "small.json", small_network())
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["firmware", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert says in said and said.count("\n") == 1
