@@ -109,8 +109,41 @@ def write_core(
 
     Raises UserError when a type, a weight or a layer in the C++ is not the network's, or without hls4ml.
     """
+    graph = hls4ml_graph(
+        core,
+        folder,
+        project=project,
+        namespace=namespace,
+        backend=backend,
+        part=part,
+        clock_period_ns=clock_period_ns,
+        stamp=stamp,
+        trace=True,
+    )
+    import hls4ml.writer
+
+    _writer(hls4ml.writer.get_writer(backend)).write_hls(graph)
+    _adapt(folder / "firmware", project)
+    check_core(core, folder, project)
+
+
+def hls4ml_graph(
+    core: Core,
+    folder: Path,
+    *,
+    project: str,
+    namespace: str,
+    backend: str,
+    part: str,
+    clock_period_ns: float,
+    stamp: str,
+    trace: bool,
+) -> Any:
+    """hls4ml's own ModelGraph of `core`, to be written or compiled into `folder`.
+
+    Raises UserError when hls4ml's passes change the layers, or without hls4ml.
+    """
     try:
-        import hls4ml.writer
         from hls4ml.model.graph import ModelGraph
     except ImportError as error:
         raise UserError(f"hls4ml cannot be imported ({error}); pip install 'axo[firmware]'") from error
@@ -123,7 +156,7 @@ def write_core(
         "ClockPeriod": clock_period_ns,
         "IOType": "io_parallel",
         "Stamp": stamp,
-        "TraceOutput": True,
+        "TraceOutput": trace,
         "HLSConfig": {
             # The default precision applies to lookup tables only, which relu and linear do not use.
             "Model": {
@@ -155,9 +188,7 @@ def write_core(
             f"network {core.network.name!r}: hls4ml's passes changed the layers to {', '.join(graph.graph)}; "
             "this hls4ml version cannot express the network"
         )
-    _writer(hls4ml.writer.get_writer(backend)).write_hls(graph)
-    _adapt(folder / "firmware", project)
-    check_core(core, folder, project)
+    return graph
 
 
 def _writer(writer: Any) -> Any:
