@@ -20,7 +20,10 @@ VERBS = {
     "firmware": ("axo.firmware.command", "compile a network into verified firmware, with a report"),
     "report": ("axo.firmware.report_command", "print a firmware report and its change against a baseline"),
     "inspect": ("axo.network.command", "check and describe a network file; import a CMS description"),
+    "replay": ("axo.emulator.command", "rates, purity, overlaps and efficiencies on recorded events"),
+    "merge": ("axo.emulator.merge_command", "add up the partial results of replay"),
     "events": ("axo.sources.command", "describe, check or convert recorded events"),
+    "control": ("axo.rate_monitor.command", "hold trigger rates at target in data taking, or simulate it"),
 }
 
 

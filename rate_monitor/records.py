@@ -132,8 +132,8 @@ def _integers(value: Any, place: str) -> tuple[int, ...]:
 def _number(value: Any, place: str) -> float | None:
     if value is None:
         return None
-    if type(value) is int and abs(value) <= LARGEST:
-        return float(value)
+    if type(value) is int:
+        return float(value) if abs(value) < 10**300 else math.nan
     if type(value) is not float:
         raise UserError(f"key '{place}': must be a number, not {_shown(value)}")
     return value if math.isfinite(value) else math.nan

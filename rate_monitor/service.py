@@ -179,6 +179,8 @@ class Service:
     def _start(self) -> None:
         say("starting", journal=str(self._journal.path), **self._settings.to_json())
         self._restore_board()
+        for row in self._alarms.active():
+            self.metrics.alarm(row.name, row.seed, True)
         self._state = self._rederive()
         step = self._engine.step(self._state, "start", "")
         text = json.dumps(self._settings.to_json(), sort_keys=True)

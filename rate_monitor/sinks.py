@@ -48,7 +48,7 @@ class HookSink:
     Redirections are not followed and no proxy is used.
     """
 
-    def __init__(self, address: str, timeout_s: float = HOOK_TIMEOUT_S) -> None:
+    def __init__(self, address: str, timeout_s: float) -> None:
         self._address = address
         self._timeout_s = timeout_s
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirection())
@@ -95,8 +95,8 @@ def open_sink(name: str) -> Sink:
     kind, _, address = name.partition(":")
     makers: dict[str, Callable[[], Sink]] = {
         "file": lambda: FileSink(Path(address)),
-        "http": lambda: HookSink(name),
-        "https": lambda: HookSink(name),
+        "http": lambda: HookSink(name, HOOK_TIMEOUT_S),
+        "https": lambda: HookSink(name, HOOK_TIMEOUT_S),
         "stdout": StreamSink,
     }
     if kind not in makers or (kind != "stdout") != bool(address):

@@ -4,12 +4,12 @@ import json
 import os
 
 import pytest
-from axo.rate_monitor.inputs import Line, kinds, open_input
-from axo.rate_monitor.inputs.stdin import Pipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axo.errors import UserError
+from axo.rate_monitor.inputs import Line, kinds, open_input
+from axo.rate_monitor.inputs.stdin import Pipe
 
 
 def texts(lines: list[Line]) -> list[str]:

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from axo.rate_monitor.journal import AlarmRow, Entry, Journal, JournalUnwritable
 
 from axo.errors import UserError
+from axo.rate_monitor.journal import AlarmRow, Entry, Journal, JournalUnwritable
 
 
 def entry(section: int | None, **changes) -> Entry:
