@@ -19,6 +19,7 @@ from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .config import Config
 
 Words = NDArray[np.int16]
+Rows = NDArray[np.int64]
 Say = Callable[[str], None]
 
 
@@ -60,17 +61,19 @@ def fit(
             variable.assign(value)
         say(f"seed {seed}: resumed after epoch {done} of {epochs}")
     held_out = model.prepare(validation)
+    drawn = _order(model.frequency(validation), len(validation), np.random.default_rng([seed, epochs]))
+    frequency = model.frequency(train)
     run_epoch = _epoch(model, model.prepare(train), batch, steps, epochs) if done < epochs else None
     seconds, started_at = 0.0, done
     while run_epoch is not None and done < epochs:
         begun = time.perf_counter()
-        order = np.random.default_rng([seed, done]).permutation(len(train))[: steps * batch]
-        metrics = run_epoch(order, done)
+        order = _order(frequency, len(train), np.random.default_rng([seed, done]))
+        metrics = run_epoch(order[: steps * batch], done)
         done += 1
         model.end_epoch(done / epochs)
         spent = time.perf_counter() - begun
         seconds += spent
-        metrics |= {f"validation_{name}": value for name, value in model.validate(held_out).items()}
+        metrics |= {f"validation_{name}": value for name, value in model.validate(held_out, drawn).items()}
         if not np.isfinite(list(metrics.values())).all():
             raise UserError(f"seed {seed}, epoch {done}: the loss is not finite; lower the learning rate")
         history = [*history, metrics]
@@ -82,7 +85,14 @@ def fit(
             f"{metrics['validation_loss']:.4f}  {steps * batch / spent:,.0f} events/s"
         )
     rate = (done - started_at) * steps * batch / seconds if seconds else None
-    return Fitted(seed, model, history, model.validate(held_out), rate)
+    return Fitted(seed, model, history, model.validate(held_out, drawn), rate)
+
+
+def _order(frequency: NDArray[np.float64] | None, events: int, generator: np.random.Generator) -> Rows:
+    """Row numbers (events,): a permutation, or drawn with replacement by `frequency`."""
+    if frequency is None:
+        return generator.permutation(events)
+    return generator.choice(events, events, p=frequency / frequency.sum())
 
 
 def _epoch(

@@ -42,14 +42,20 @@ class Family(Protocol):
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
         """Arrays with n rows each, whatever `train_step` wants of the raw `words` (n, 57)."""
 
+    def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64] | None:
+        """How often each event is drawn, relative to others, (n,); None: every event once an epoch."""
+
     def train_step(self, batch: Arrays, step: Any, progress: Any) -> Metrics:
         """One optimiser step on a `batch` of rows; `step` (int) seeds noise, `progress` is 0 to 1.
 
         Returns scalars by name; ``loss`` is among them.
         """
 
-    def validate(self, arrays: Arrays) -> Metrics:
-        """Scalars by name on held-out rows, without noise, at the final schedule; has ``loss``."""
+    def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
+        """Scalars by name, ``loss`` among them, at the final schedule: means over the rows in `order`.
+
+        `arrays` are held-out events; `order` may repeat rows, drawn by `frequency`.
+        """
 
     def end_epoch(self, progress: float) -> None:
         """Whatever happens between epochs (a pruning mask, say)."""

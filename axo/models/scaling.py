@@ -113,10 +113,18 @@ def learn_scaling(words: ArrayLike, config: ScalingConfig) -> Scaling:
         target = config.pt_half_range if is_pt else config.half_range
         half = max((last - first) / 2, 0.5)
         offsets.append(round((first + last) / 2))
-        shifts.append(round(np.log2(half / target)))
+        shifts.append(max(round(np.log2(half / target)), -_room(index, offsets[-1])))
     return Scaling(
         tuple(offsets), tuple(shifts), FixedType(config.bits, config.integer, True, "RND_CONV", "SAT")
     )
+
+
+def _room(index: int, offset: int) -> int:
+    """Bits by which word `index`, pt halved and centred, can be shifted left before UNSCALED wraps."""
+    word = CMS_WORDS[index]
+    low, high = (bound // 2 if index % 3 == 0 else bound for bound in (word.min_int, word.max_int))
+    reach = max(abs(low - offset), abs(high - offset), 1)
+    return int(np.log2(((1 << (UNSCALED.integer - 1)) - 1) / reach))
 
 
 def _present(words: NDArray[np.int16], item: int, quantity: int, min_present: int) -> NDArray[np.int16]:

@@ -1,11 +1,14 @@
 """The variational autoencoder (AXOL1TL v1-v4 style): only the mean runs in firmware, score = sum mu^2.
 
 Loss: reconstruction of (pt, eta, phi) of present objects plus beta times the Kullback-Leibler
-divergence from a unit Gaussian (Kingma & Welling 1312.6114, Higgins et al. 2017). Two choices make
-mu^2 a measure of rarity:
+divergence from a unit Gaussian (Kingma & Welling 1312.6114, Higgins et al. 2017). Three choices
+make mu^2 a measure of rarity:
 
-- pt is reconstructed on the scale of its *surprise*, -ln P(pt' >= pt) in zero bias, so that a step
-  counts for how rare it makes an object, whatever its kind;
+- pt is reconstructed on the scale of its *surprise*, sqrt(-2 ln P(pt' >= pt)) in zero bias, so that
+  a step counts for how rare it makes an object, whatever its kind. (The square of a Gaussian
+  variable of two dimensions is distributed so: mu^2 becomes a log-probability.);
+- events are drawn the more often the rarer their rarest object is (importance sampling): the
+  encoder must be right where a trigger cuts, at one event in 3000 and beyond;
 - the decoder has no biases and the surprise is centred on its mean over all events: what is
   unusual has to be written in the latent vector, where the divergence prices it.
 """
@@ -71,6 +74,7 @@ class VaeConfig:
     embedding_bits: int = 8
     embedding_integer: int = 6
     latent_scale: float = 2.0
+    tail: float = 0.4
     loss: Loss = field(default_factory=Loss)
     pruning: Pruning = field(default_factory=Pruning)
     learning_rate: float = 0.003
@@ -78,8 +82,8 @@ class VaeConfig:
     def __post_init__(self) -> None:
         if min(*self.hidden, self.latent, *self.decoder) < 1 or self.learning_rate <= 0:
             raise UserError("layer sizes and learning_rate must be positive")
-        if self.latent_scale <= 0:
-            raise UserError("latent_scale must be positive")
+        if self.latent_scale <= 0 or not 0 <= self.tail < 1:
+            raise UserError("latent_scale must be positive, and tail at least 0 and below 1")
 
 
 class Vae:
@@ -130,6 +134,9 @@ class Vae:
             targets[start : start + chunk] = np.hstack([pt, eta, np.cos(phi), np.sin(phi)])
         return self.scaling.inputs(words), targets
 
+    def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
+        return np.exp(self.config.tail * _lookup(self.surprise, words).max(axis=1) ** 2 / 2)
+
     def train_step(self, batch: Arrays, step: Any, progress: Any) -> Metrics:
         beta = self.config.loss.beta * self._ramp(progress)
         noise = tf.random.stateless_normal(
@@ -145,18 +152,18 @@ class Vae:
             kernel.assign(kernel * mask)
         return metrics
 
-    def validate(self, arrays: Arrays) -> Metrics:
+    def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
         total: dict[str, float] = {}
         chunk = 16384
-        for start in range(0, len(arrays[0]), chunk):
-            batch = tuple(array[start : start + chunk] for array in arrays)
+        for start in range(0, len(order), chunk):
+            batch = tuple(array[order[start : start + chunk]] for array in arrays)
             noise = tf.random.stateless_normal(
                 (len(batch[0]), self.config.latent), seed=(self.seed, -1 - start)
             )
             metrics = self._loss(tuple(map(tf.constant, batch)), noise, self.config.loss.beta)
             for name, value in metrics.items():
                 total[name] = total.get(name, 0.0) + float(value) * len(batch[0])
-        return {name: value / len(arrays[0]) for name, value in total.items()}
+        return {name: value / len(order) for name, value in total.items()}
 
     def end_epoch(self, progress: float) -> None:
         for i, (kernel, mask) in enumerate(zip(self._kernels, self._masks, strict=True)):
@@ -212,7 +219,7 @@ FAMILY = Vae
 
 
 def surprise_table(words: ArrayLike) -> NDArray[np.float64]:
-    """-ln P(pt' >= pt) for every whole-GeV pt, (19, 2048), from zero-bias `words` (n, 57).
+    """sqrt(-2 ln P(pt' >= pt)) for every whole-GeV pt, (19, 2048), from zero-bias `words` (n, 57).
 
     An absent object has pt 0 and surprise 0. One event is added to every count, so that a pt beyond
     all of `words` has the surprise of the rarest event.
@@ -222,7 +229,7 @@ def surprise_table(words: ArrayLike) -> NDArray[np.float64]:
     for item in range(len(OBJECTS)):
         counts = np.bincount(pt[:, item], minlength=table.shape[1])
         above = counts[::-1].cumsum()[::-1]
-        table[item] = -np.log((above + 1) / (len(pt) + 1))
+        table[item] = np.sqrt(-2 * np.log((above + 1) / (len(pt) + 1)))
     return table
 
 

@@ -1,0 +1,211 @@
+"""axo train and axo export, end to end on the shipped sample."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from axo.cli import main
+from axo.errors import UserError
+from axo.network import evaluate, read_network
+from axo.rates import collision_rate_hz
+from axo.sources import read_events
+from axo.training import fit as fit_module
+from axo.training.config import read_training
+from axo.training.train import train
+
+TINY = {
+    "name": "tiny",
+    "family": "vae",
+    "seeds": [1, 2],
+    "data": {
+        "train": "sample:zerobias_train",
+        "train_events": 4000,
+        "test": "sample:zerobias_test",
+        "signals": {"ttbar": "sample:sig_ttbar"},
+    },
+    "training": {"epochs": 3, "batch": 512},
+    "release": {"rates_khz": [1000, 5000], "figures_khz": [1000]},
+    "model": {"pruning": {"sparsity": [0.5, 0.3, 0.1]}},
+}
+
+
+def write_config(folder, **changes):
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump({**TINY, **changes}))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def artefact(tmp_path_factory):
+    """The folder that ``axo train`` writes for TINY."""
+    folder = tmp_path_factory.mktemp("train")
+    arguments = ["--output", str(folder / "out"), "--work", str(folder / "work")]
+    assert main(["train", write_config(folder), *arguments]) == 0
+    return folder / "out"
+
+
+def test_artefact_is_whole(artefact):
+    names = {path.name for path in artefact.iterdir()}
+    assert names == {"network.json", "model.keras", "model_card.json", "model_card.md"}
+    assert sum(path.stat().st_size for path in artefact.iterdir()) < 1_000_000
+
+
+def test_card_agrees_with_the_network(artefact):
+    """Rates and efficiencies of the card, counted again with the reference evaluation."""
+    card = json.loads((artefact / "model_card.json").read_text())
+    network = read_network(artefact / "network.json")
+    zero_bias = evaluate(network, read_events("sample:zerobias_test").words).score_word
+    ttbar = evaluate(network, read_events("sample:sig_ttbar").words).score_word
+    assert set(network.thresholds) == {"rate_1000khz", "rate_5000khz"}
+    for name, target in (("rate_1000khz", 1e6), ("rate_5000khz", 5e6)):
+        threshold = network.thresholds[name]
+        point = card["figures"]["rates"][name]
+        assert point["threshold_word"] == threshold
+        assert point["passed"] == (zero_bias >= threshold).sum()
+        full = collision_rate_hz(2544)
+        assert (zero_bias >= threshold).mean() * full <= target < (zero_bias >= threshold - 1).mean() * full
+        assert point["rate_low_khz"] < point["rate_khz"] < point["rate_high_khz"]
+    result = card["figures"]["signals"]["ttbar"]
+    assert (
+        result["efficiency"]["rate_1000khz"]["value"] == (ttbar >= network.thresholds["rate_1000khz"]).mean()
+    )
+    from scipy.stats import mannwhitneyu
+
+    area = mannwhitneyu(ttbar, zero_bias).statistic / len(ttbar) / len(zero_bias)
+    assert result["auc"] == pytest.approx(area, abs=1e-12)
+
+
+def test_released_seed_has_the_lowest_validation_loss(artefact):
+    card = json.loads((artefact / "model_card.json").read_text())
+    losses = {seed["seed"]: seed["validation_loss"] for seed in card["seeds"]}
+    assert set(losses) == {1, 2}
+    assert card["released_seed"] == min(losses, key=losses.get)
+    assert "(released)" in (artefact / "model_card.md").read_text()
+
+
+def test_exactness_was_checked_on_every_kind(artefact):
+    exactness = json.loads((artefact / "model_card.json").read_text())["exactness"]
+    assert set(exactness["events"]) == {"simulated", "random", "extreme", "overrange"}
+    assert not any(exactness["mismatches"].values())
+    assert sum(exactness["events"].values()) >= 200_000
+
+
+def test_export_gives_the_same_network(artefact, tmp_path, capsys):
+    output = tmp_path / "again.json"
+    assert main(["export", str(artefact), "--output", str(output), "--events", "2000"]) == 0
+    assert output.read_bytes() == (artefact / "network.json").read_bytes()
+    assert "0 mismatches" in capsys.readouterr().out
+
+
+def run(folder, name, say=lambda line: None, **changes):
+    config, model = read_training(write_config(folder, seeds=[1], **changes))
+    card = train(config, model, folder / name, folder / f"work_{name}", say)
+    return card, (folder / name / "network.json").read_bytes()
+
+
+def test_an_interrupted_training_resumes_to_the_same_network(artefact, tmp_path, monkeypatch):
+    _, whole = run(tmp_path, "whole")
+    writes = []
+
+    def interrupt(path, fingerprint, checkpoint):
+        original(path, fingerprint, checkpoint)
+        writes.append(checkpoint.epochs)
+        if checkpoint.epochs == 2:
+            raise KeyboardInterrupt
+
+    original = fit_module.write_checkpoint
+    monkeypatch.setattr(fit_module, "write_checkpoint", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "parts")
+    assert not (tmp_path / "parts").exists()
+    lines = []
+    card, resumed = run(tmp_path, "parts", lines.append)
+    assert writes == [1, 2, 3]
+    assert "seed 1: resumed after epoch 2 of 3" in lines
+    assert resumed == whole
+    assert card["events_per_s"] > 0
+    # Once finished, it is not trained again; a changed configuration is.
+    again, _ = run(tmp_path, "parts")
+    assert again["events_per_s"] is None
+    assert again["network_sha256"] == card["network_sha256"]
+    run(tmp_path, "parts", training={"epochs": 1, "batch": 512})
+    assert writes == [1, 2, 3, 1]
+
+
+def test_damaged_checkpoint(tmp_path):
+    work = tmp_path / "work_out"
+    work.mkdir()
+    (work / "seed1.npz").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="no readable checkpoint"):
+        run(tmp_path, "out")
+
+
+def test_diverging_training_is_named(tmp_path):
+    with pytest.raises(UserError, match="loss is not finite"):
+        run(tmp_path, "out", model={"learning_rate": 1e30})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"famly": "vae"}, "tiny.yaml: unknown key 'famly'; did you mean 'family'"),
+        ({"family": "vea"}, "unknown model family 'vea'; did you mean 'vae'"),
+        ({"model": {"latnt": 8}}, "tiny.yaml: model: unknown key 'latnt'; did you mean 'latent'"),
+        ({"model": {"loss": {"beta": -1}}}, "tiny.yaml: model: loss: weights must not be negative"),
+        ({"seeds": [1, 1]}, "seeds must be different"),
+        ({"training": {"epochs": 0}}, "tiny.yaml: training: epochs and batch must be positive"),
+        ({"data": {**TINY["data"], "train": "sample:none"}}, "unknown sample 'none'"),
+        ({"data": {**TINY["data"], "train_events": 50}}, "50 events are too few"),
+        ({"release": {"rates_khz": [0.01], "figures_khz": []}}, "cannot be told from 31250"),
+        ({"release": {"rates_khz": [1.0], "figures_khz": [2.0]}}, "figures_khz must be among rates_khz"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, capsys, changes, message):
+    assert main(["train", write_config(tmp_path, **changes), "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_configuration(capsys):
+    assert main(["train", "axo_v4"]) == 2
+    assert "did you mean 'axo_v3'" in capsys.readouterr().err
+
+
+def test_export_of_a_damaged_card(tmp_path, capsys):
+    (tmp_path / "model_card.json").write_text("{}")
+    assert main(["export", str(tmp_path)]) == 2
+    assert "model_card.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["axo_v3", "axo_v3_fast"])
+def test_shipped_configurations_are_valid(name):
+    config, model = read_training(name)
+    assert config.name == name
+    assert dataclasses.is_dataclass(model)
+    folder = read_training(name, "/elsewhere")[0].data.folder
+    assert folder == "/elsewhere"
+
+
+def test_geometric_mean():
+    from axo.training.figures import geometric_mean, rate_name
+
+    assert geometric_mean([0.1, 0.4]) == pytest.approx(0.2)
+    assert geometric_mean([0.0, 0.4]) == 0
+    assert [rate_name(rate) for rate in (0.5, 1.0, 10.0)] == ["rate_0p5khz", "rate_1khz", "rate_10khz"]
+
+
+def test_area_under_curve_counts_ties_half():
+    from axo.rates import ScoreHistogram
+    from axo.training.figures import area_under_curve
+
+    background = ScoreHistogram.of(np.array([0, 1, 1, 2]), 4)
+    signal = ScoreHistogram.of(np.array([1, 3]), 4)
+    # against 1: one below, two equal; against 3: four below.
+    assert area_under_curve(background, signal) == (1 + 2 * 0.5 + 4) / 8
