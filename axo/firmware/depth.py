@@ -50,15 +50,16 @@ class Delays:
 
     `carry_enter` is from S or DI to the end of a carry cell, `carry_leave` from CI to a sum bit,
     `carry_through` from S or DI to a sum bit. The carry cell is a CARRY4, half a CARRY8: passing
-    one, with the net to the next, is half of a CARRY8's. `srl_clock_to_q`, `mux` and
-    `carry_through` are assumptions, as no such delay of speed grade -2 is in the reports.
+    one, with the net to the next, is half of a CARRY8's. `mux` is a MUXF7's of speed grade -1, taken
+    for MUXF8 and MUXF9 too. `srl_clock_to_q` and `carry_through` are assumptions: no such delay is
+    in the reports of speed grade -2.
     """
 
     clock_to_q: float = 0.081
     srl_clock_to_q: float = 0.5
     setup: float = 0.1
     lut: float = 0.1
-    mux: float = 0.1
+    mux: float = 0.082
     carry_enter: float = 0.163
     carry_leave: float = 0.116
     carry_through: float = 0.2
@@ -66,6 +67,7 @@ class Delays:
     net_base: float = 0.23
     net_per_doubling: float = 0.03
     net_lut_to_carry: float = 0.02
+    net_into_mux: float = 0.01
     net_carry_to_carry: float = 0.013
     net_to_own_register: float = 0.06
 
@@ -263,10 +265,19 @@ class _Tracer:
         if cell["type"] in CARRY4_PER_CELL:
             self._propagate_carry(cell)
             return
-        is_lut = cell["type"] in LUTS_PER_CELL
-        delay = self.delays.lut if is_lut else self.delays.mux
-        arrivals = [(self._at(bit), bit) for bit in cell["inputs"] if bit in self.arrival]
-        self._arrive(cell["outputs"][0], delay, arrivals, is_lut)
+        if cell["type"] in MUX_CELLS:
+            arrivals = [(self._at_mux(bit, pin), bit) for pin, bit in self._arrived(cell)]
+            self._arrive(cell["outputs"][0], self.delays.mux, arrivals, False)
+        else:
+            arrivals = [(self._at(bit), bit) for _, bit in self._arrived(cell)]
+            self._arrive(cell["outputs"][0], self.delays.lut, arrivals, True)
+
+    def _arrived(self, cell: Cell) -> Iterator[tuple[str, Bit]]:
+        """Input pins of one bit that a signal reaches (a constant does not), with that bit."""
+        for pin in cell["input_pins"]:
+            for bit in cell["pins"][pin]:
+                if bit in self.arrival:
+                    yield pin, bit
 
     def _propagate_carry(self, cell: Cell) -> None:
         """S and DI enter the chain at their bit, CI and CYINIT before the first."""
@@ -300,6 +311,13 @@ class _Tracer:
     def _at(self, bit: Bit) -> float:
         """Arrival at a pin behind a routed net."""
         return self.arrival[bit] + self.delays.net(self.fanout[bit])
+
+    def _at_mux(self, bit: Bit, pin: str) -> float:
+        """Arrival at a wide multiplexer: its data come from LUTs or multiplexers of the same slice."""
+        source = self.cells[self.driver[bit]]["type"] if bit in self.driver else None
+        if pin != "S" and (source in LUTS_PER_CELL or source in MUX_CELLS):
+            return self.arrival[bit] + self.delays.net_into_mux
+        return self._at(bit)
 
     def _at_select(self, bit: Bit) -> float:
         """Arrival at S of a carry cell: a signal that is not from a LUT goes through the one beside it."""

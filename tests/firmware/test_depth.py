@@ -206,6 +206,19 @@ def test_purely_combinational_design_has_no_register_level(depth_of):
     assert [stage.max_lut_levels for stage in depth.stages] == [1]
 
 
+def test_wide_multiplexer_is_beside_its_luts():
+    path = Path().lut()
+    out = path.bit()
+    path.add("MUXF7", {"I0": [path.last], "I1": ["0"], "S": ["1"]}, {"O": [out]})
+    path.last = out
+    depth, delays = analyse_depth(path.module()), ULTRASCALE_PLUS
+    inside_ns = delays.lut + delays.net_into_mux + delays.mux + delays.net_to_own_register
+    assert depth.period_ns == pytest.approx(
+        delays.clock_to_q + delays.net(1) + inside_ns + delays.setup, abs=6e-4
+    )
+    assert depth.max_lut_levels == 1
+
+
 def test_carry_cell_with_an_open_output():
     path = Path().lut().carry("S0", "CO3", width=4)
     (carry,) = (cell for cell in path.cells.values() if cell["type"] == "CARRY4")
