@@ -1,0 +1,1 @@
+TAIL_FORMAT = "axo-tail-events-1"
