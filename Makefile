@@ -10,6 +10,7 @@ RTL_EVENTS ?= 20000
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 STAMP := $(VENV)/.set-up
+TEST_STAMP := $(VENV)/.set-up-tests
 AXO := $(VENV)/bin/axo
 # Recorded words that lie beside the checkout are compared too; none are needed.
 RECORDED ?= $(wildcard ../shared/real/ugt/*.txt.gz)
@@ -22,9 +23,13 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): setup.cfg pyproject.toml
+$(STAMP): setup.cfg pyproject.toml .ci/setup.sh
 	@PYTHON="$(PYTHON)" sh .ci/setup.sh $(VENV)
-	@touch $(STAMP)
+	@touch $@
+
+$(TEST_STAMP): $(STAMP)
+	@sh .ci/setup.sh $(VENV) test
+	@touch $@
 
 firmware: $(STAMP)
 	@$(AXO) firmware $(MODEL) --output $(BUILD) --events $(EVENTS) --rtl-events $(RTL_EVENTS) $(foreach file,$(RECORDED),--recorded $(file)) $(ARGS)
@@ -32,10 +37,10 @@ firmware: $(STAMP)
 latency-report: firmware
 	@$(AXO) report $(BUILD)/$(basename $(notdir $(MODEL)))/report.json --baseline training/models/$(basename $(notdir $(MODEL)))/firmware_baseline.json
 
-test: $(STAMP) lint
+test: $(TEST_STAMP) lint
 	@$(VENV)/bin/pytest -n 2
 
-test-fast: $(STAMP)
+test-fast: $(TEST_STAMP)
 	@$(VENV)/bin/pytest -n 2 -m "not slow"
 
 lint: $(STAMP)

