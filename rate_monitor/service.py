@@ -484,9 +484,18 @@ class Service:
 
 
 def _note(kind: str, text: str) -> str:
-    """What a person reads of an entry that is no record."""
+    """What a person did, for people."""
     if kind not in ("override", "confirmation"):
         return ""
     command = json.loads(text)
-    comment = f": {command['comment']}" if command["comment"] else ""
-    return f"{command['by'] or 'someone'}{comment}"
+    if kind == "confirmation":
+        done = f"{'confirmed' if command['accept'] else 'rejected'} the proposal {command['proposal']}"
+    else:
+        done = f"{_DONE.get(command['mode'], command['mode'])} {command['seed'] or 'all seeds'}"
+    word = command.get("threshold_word")
+    done += "" if word is None else f" to {word}"
+    comment = f" ({command['comment']})" if command["comment"] else ""
+    return f"{command['by'] or 'someone'} {done}{comment}"
+
+
+_DONE = {"hold": "put on hold", "manual": "set", "auto": "returned to auto"}

@@ -105,10 +105,9 @@ export class Charts {
     svg.append(element("path", { class: "line", d: this.path(panel.column, inside, panel.steps) }));
     if (panel.dots) this.dots(svg, panel, y, range, top, em);
     svg.append(element("text", { class: "title", x: this.left, y: top - 0.45 * em }, panel.title));
-    const last = values.at(-1);
-    if (last !== null && last !== undefined) {
-      svg.append(element("text", { class: "now", x: this.right, y: top - 0.4 * em }, panel.label(last)));
-    }
+    const last = values.at(-1) ?? null;
+    const now = last === null ? "–" : panel.label(last);
+    svg.append(element("text", { class: "now", x: this.right, y: top - 0.4 * em }, now));
   }
 
   // A line with a gap where a lumi section or its value is missing. At more points than pixels, each

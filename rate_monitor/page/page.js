@@ -111,8 +111,7 @@ function showStatus() {
 const MODES = { auto: "Auto", hold: "On hold", manual: "Set by hand" };
 
 function showAlarms(fresh) {
-  const lines = (status?.alarms ?? []).map((alarm) =>
-    [`${alarm.seed ? `${alarm.seed}: ` : ""}${alarm.text}`, `since ${clock(alarm.since_s)} UTC`]);
+  const lines = together(status?.alarms ?? []);
   if (fresh === "lost") {
     lines.unshift(["This page has lost the service: everything below is old", `since ${clock(heardAt / 1000)} UTC`]);
   }
@@ -123,6 +122,20 @@ function showAlarms(fresh) {
   });
   replaceWhenNew(find("#alarms ul"), list);
   find("#alarms").hidden = !list.length;
+}
+
+// One line for all the seeds that have the same alarm.
+function together(alarms) {
+  const groups = new Map();
+  for (const alarm of alarms) {
+    const key = `${alarm.code} ${alarm.text}`;
+    groups.set(key, [...(groups.get(key) ?? []), alarm]);
+  }
+  return [...groups.values()].map((group) => {
+    const names = group.map((alarm) => alarm.seed).filter((name) => name !== null);
+    const shown = names.length > 4 ? `${names.slice(0, 3).join(", ")} and ${names.length - 3} more` : names.join(", ");
+    return [`${shown ? `${shown}: ` : ""}${group[0].text}`, `since ${clock(group[0].since_s)} UTC`];
+  });
 }
 
 function showProposal() {
@@ -156,6 +169,7 @@ function newTile(name) {
   tile.type = "button";
   tile.className = "seed";
   tile.dataset.seed = name;
+  tile.title = name;
   for (const part of ["name", "mode", "rate", "off"]) tile.append(make("span", "", part));
   tile.append(gauge(), make("span", "", "line"));
   tile.addEventListener("click", () => choose(name));
@@ -235,8 +249,9 @@ function logRow(entry, only) {
   const where = entry.lumi_section ? String(entry.lumi_section) : clock(entry.time_s);
   const acts = changed && entry.effective ? `acts from ${entry.effective}` : "";
   const word = !own ? "" : changed ? `${own[0]} → ${own[1]}` : String(own[1]);
-  const reason = [person ? `${entry.note}: ` : "", own ? own[3] : ""].join("");
-  const row = line(where, word, reason || alarms.join("; "), acts, reason ? alarms.join("; ") : "");
+  const reason = person ? entry.note : own?.[3] ?? "";
+  const more = alarms.filter((text) => text !== reason).join("; ");
+  const row = line(where, word, reason || more, acts, reason ? more : "");
   if (person) row.className = "person";
   if (entry.kind === "fault" || entry.accepted === false) row.className = "refused";
   return row;

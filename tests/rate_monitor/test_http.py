@@ -279,7 +279,11 @@ def test_the_page_and_programs_with_the_token_may_command(client, one, tmp_path,
     status, said = client.post(body=body, **headers)
     assert status == 200
     row = one.service.board.log()[-1]
-    assert (row["number"], row["kind"], row["note"]) == (said["entry"], "override", "a shifter: hot")
+    assert (row["number"], row["kind"], row["note"]) == (
+        said["entry"],
+        "override",
+        f"a shifter set {NOMINAL} to 23456 (hot)",
+    )
     out = json.loads((tmp_path / "thresholds.json").read_text())
     assert out["threshold_words"][NOMINAL] == 23456 and out["decision"] == said["entry"]
 

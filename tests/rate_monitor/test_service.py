@@ -270,7 +270,7 @@ def test_overrides_are_journalled_and_survive_a_restart(tmp_path, running):
     assert two.service.board.snapshot()["seed_modes"] == {"AXO_NOMINAL": "auto", "AXO_TIGHT": "manual"}
     note = next(row["note"] for row in two.service.board.log() if row["number"] == number)
     two.stop()
-    assert note == "me: test"
+    assert note == "me set AXO_TIGHT to 31000 (test)"
     assert [words["AXO_TIGHT"] for _, words in journalled(tmp_path)[5:]] == [31000] * 3
     assert replay(tmp_path / "control.sqlite").differences == ()
 
