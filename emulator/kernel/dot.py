@@ -17,6 +17,9 @@ TILE = 24
 REACH = 128
 """32-bit words that an offset of one byte reaches on each side of an address."""
 
+AHEAD = 128
+"""Events between the one that is read and the one whose words are fetched from memory meanwhile."""
+
 INT16 = (-(1 << 15), (1 << 15) - 1)
 EACH_VECTOR = "for (int s = 0; s < BLOCK; s += 16)"
 
@@ -236,6 +239,7 @@ def _scale(plan: Plan, name: str, first: int, end: int) -> list[str]:
         mask = (1 << count) - 1
         load = "_mm512_loadu_si512(" if count == 32 else f"_mm512_maskz_loadu_epi16({mask:#x}u, "
         lines.append(f"__m512i v{k} = {load}{address});")
+        lines.append(f"__builtin_prefetch({address} + {n_words * AHEAD});")
         if program is not None:
             for field, values in program.columns(start, start + count).items():
                 tables.append(table("int16_t", f"{field}{k}", np.resize(np.append(values, [0] * 32), 32)))
