@@ -66,7 +66,7 @@ def library(source: str, vnni: bool) -> ctypes.CDLL:
 
     Several processes may build the same one at once: each writes under a temporary name, then
     renames. Raises NoCompiler when there is no compiler or it fails, UserError when the cache
-    folder cannot be written.
+    folder cannot be written or forbids loading from it.
     """
     compiler = find_compiler()
     if compiler is None:
@@ -82,7 +82,12 @@ def library(source: str, vnni: bool) -> ctypes.CDLL:
             raise
         except UserError as error:
             raise UserError(f"{error}: set AXO_CACHE to a folder for compiled kernels") from error
-    return ctypes.CDLL(str(path))
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be loaded ({error}); set AXO_CACHE to a folder that may hold programs"
+        ) from error
 
 
 def _seal(path: Path) -> None:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from axo.emulator.kernel.build import NoCompiler, has_vnni, library
 from axo.emulator.kernel.source import generate
-from axo.network import Network, evaluate
+from axo.network import Network, analyse, evaluate
 
 BACKENDS = ("vnni", "c", "numpy")
 """Fastest first: dot-product instructions, portable C, the reference in numpy."""
+
+Function = Callable[..., int]
 
 CHUNK = 32768
 """Events per task of a thread: a few milliseconds at most, so that cores finish together."""
@@ -38,17 +40,11 @@ class Kernel:
             raise ValueError(f"threads must be at least 1, not {threads}")
         self.network = network
         self.threads = threads or len(os.sched_getaffinity(0))
-        self.backend = backend or ("vnni" if has_vnni() else "c")
         self._embedding_size = network.sizes[network.embedding]
-        self._function: Callable[..., int] | None = None
-        if self.backend != "numpy":
-            try:
-                self._function = _compiled(network, self.backend == "vnni")
-            except NoCompiler as error:
-                if backend is not None:
-                    raise
-                _say_once(f"axo: {error}; evaluating with numpy, exactly but about a thousand times slower")
-                self.backend = "numpy"
+        if backend is None:
+            self.backend, self._function = _fastest(network)
+        else:
+            self.backend, self._function = backend, _build(network, backend)
 
     def scores(self, words: NDArray[np.int16]) -> NDArray[np.int32]:
         """Score words (n,) int32 of `words` (n, words) int16, C-contiguous.
@@ -102,8 +98,36 @@ class Kernel:
             )
 
 
-def _compiled(network: Network, vnni: bool) -> Callable[..., int]:
-    """The C function ``axo_evaluate`` of `network`; ctypes lets other threads run meanwhile."""
+def _fastest(network: Network) -> tuple[str, Function | None]:
+    """The first backend that can be built here, and its function; a detour is said once."""
+    wanted = BACKENDS if has_vnni() else BACKENDS[1:]
+    reason = ""
+    for backend in wanted:
+        try:
+            function = _build(network, backend)
+        except NoCompiler as error:
+            reason = str(error)
+            continue
+        if reason:
+            _say_once(
+                f"axo: {reason}; evaluating with {backend}, exactly but {_SLOWER[backend]} times slower"
+            )
+        return backend, function
+    raise AssertionError("numpy needs no compiler")
+
+
+_SLOWER = {"c": "some ten", "numpy": "about a thousand"}
+
+
+def _build(network: Network, backend: str) -> Function | None:
+    """The C function ``axo_evaluate`` of `network` (ctypes lets other threads run meanwhile).
+
+    None for the backend numpy, which serves any network that the interval analysis accepts.
+    """
+    if backend == "numpy":
+        analyse(network, hardware_words=False)
+        return None
+    vnni = backend == "vnni"
     function = library(generate(network, vnni), vnni).axo_evaluate
     function.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p]
     function.restype = ctypes.c_int

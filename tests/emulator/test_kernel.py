@@ -128,7 +128,7 @@ def test_random_production_networks_equal_the_reference(quick_compiler, backend,
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", COMPILED)
 @given(data=st.data())
-@settings(RANDOM, max_examples=200)
+@settings(RANDOM, max_examples=40)
 def test_random_networks_as_optimised_for_users(backend, data):
     network = data.draw(any_networks())
     assert_is_the_reference(network, data.draw(words_for(network, max_events=150)), backend)
@@ -364,6 +364,22 @@ def test_without_a_compiler_numpy_is_used_and_said_once(network, words, tmp_path
     assert done.stdout == b"numpy:" + evaluate(network, words).score_word.tobytes()
     assert done.stderr.count("\n") == 1
     assert "no C compiler was found" in done.stderr
+    assert "evaluating with numpy" in done.stderr
+
+
+@pytest.mark.skipif(not build.has_vnni(), reason="no AVX-512 VNNI")
+def test_a_compiler_without_dot_products_still_gives_c(network, words, monkeypatch, tmp_path, capsys):
+    old = tmp_path / "old-cc"
+    old.write_text(
+        '#!/bin/sh\ncase "$*" in *-mprefer-vector-width*) echo "error: unknown option" >&2; exit 1;; esac\n'
+        f'exec {build.find_compiler()} "$@"\n'
+    )
+    old.chmod(0o755)
+    monkeypatch.setenv("CC", str(old))
+    fast = Kernel(network, 1)
+    assert fast.backend == "c"
+    assert "unknown option" in capsys.readouterr().err
+    np.testing.assert_array_equal(fast.scores(words), evaluate(network, words).score_word)
 
 
 def test_a_backend_that_was_asked_for_is_not_replaced(network, monkeypatch, tmp_path):
