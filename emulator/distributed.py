@@ -62,7 +62,8 @@ def _run(client, job: Job, tasks: Sequence[Task], in_flight: int) -> Iterator[tu
         running[future] = task
         return [future]
 
-    completed = distributed.as_completed([future for _ in range(in_flight) for future in submit()])
+    first = [future for _ in range(in_flight) for future in submit()]
+    completed = distributed.as_completed(first, loop=client.loop)
     for future in completed:
         outcome = _outcome(future)
         yield running.pop(future), outcome
