@@ -200,7 +200,8 @@ class Guarded:
             name = config.name
             rate, proposal = rates.get(name), proposals.get(name)
             nothing = "no change asked for" if rate is not None else "no rate to go by"
-            decision = self._unmoved(state, config, faults.get(name, nothing), rate)
+            target_khz = None if proposal is None else proposal.target_khz
+            decision = self._unmoved(state, config, faults.get(name, nothing), rate, target_khz)
             if state["modes"][name] != "auto":
                 decision = replace(decision, reason=f"a person chose {state['modes'][name]}")
             elif proposal is not None and name not in faults:
@@ -211,13 +212,19 @@ class Guarded:
         return state, decisions
 
     def _unmoved(
-        self, state: State, config: SeedConfig, reason: str, rate: Rate | None = None
+        self,
+        state: State,
+        config: SeedConfig,
+        reason: str,
+        rate: Rate | None = None,
+        target_khz: float | None = None,
     ) -> SeedDecision:
         word = state["words"][config.name]
+        target_khz = config.target_khz if target_khz is None else target_khz
         rate_khz = None if rate is None else rate.rate_khz
-        in_band = None if rate_khz is None else abs(rate_khz / config.target_khz - 1) <= config.band
+        in_band = None if rate_khz is None else abs(rate_khz / target_khz - 1) <= config.band
         mode = state["modes"][config.name]
-        return SeedDecision(config.name, word, word, mode, reason, rate_khz, config.target_khz, in_band)
+        return SeedDecision(config.name, word, word, mode, reason, rate_khz, target_khz, in_band)
 
     def _hold(self, state: State, measurement: Measurement, alarm: Alarm) -> Decision:
         seeds = tuple(self._unmoved(state, config, alarm.text) for config in self.config.seeds)

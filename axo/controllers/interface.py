@@ -236,10 +236,14 @@ class Rate:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Where a controller wants a threshold (any number: the guard rounds and limits it), and why."""
+    """Where a controller wants a threshold (any number: the guard rounds and limits it), and why.
+
+    `target_khz` is the rate it is meant to give, where that is not the configured target.
+    """
 
     threshold_word: float
     reason: str
+    target_khz: float | None = None
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class _FaultFile:
 
 
 def read_faults(path: str | os.PathLike[str]) -> tuple[Fault, ...]:
-    """Faults in a YAML or JSON file: ``faults:``, a list of ``kind``, ``at``, maybe ``duration`` and ``size``.
+    """Faults in a YAML or JSON file: ``faults:``, a list of ``kind``, ``at``, maybe ``duration``, ``size``.
 
     Raises UserError naming the file, entry and key of a fault.
     """
