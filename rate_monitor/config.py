@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from axo.config import read_config
 from axo.controllers.interface import LUMI_SECTION_S, ControllerConfig
@@ -43,6 +44,8 @@ class ServiceConfig:
     stdout (see `axo.rate_monitor.sinks`), `network` the model whose scores are cut on (a name, folder or
     network file), journalled by its digest. Records are stale after `stale_after_s` seconds without a good
     one. `mode` is apply, confirm (a person confirms each change) or dry-run (nothing is published).
+    `score_tables` name, by seed, the zero-bias counts that `predictive` and `menu` start from (files of
+    ``python -m axo.rate_monitor.scenarios.count``): their fits become the controller's option ``models``.
     """
 
     controller: str
@@ -54,8 +57,11 @@ class ServiceConfig:
     mode: str = APPLY
     stale_after_s: float = 3 * LUMI_SECTION_S
     http: HttpConfig = field(default_factory=HttpConfig)
+    score_tables: dict[str, str] | None = None
 
     def __post_init__(self) -> None:
+        if self.score_tables is not None and "models" in self.control.options:
+            raise UserError("give score_tables or the option models, not both")
         if not self.stale_after_s > 0:
             raise UserError(f"stale_after_s must be above 0, not {self.stale_after_s}")
         if self.mode not in MODES:
@@ -63,7 +69,11 @@ class ServiceConfig:
 
     def settings(self) -> Settings:
         """What of this shapes decisions. UserError for an unknown controller, wrong options or no network."""
-        return Settings.of(self.controller, self.control, self.mode, _network_digest(self.network))
+        control = self.control
+        if self.score_tables is not None:
+            options = {**control.options, "models": _models(self.score_tables)}
+            control = replace(control, options=options)
+        return Settings.of(self.controller, control, self.mode, _network_digest(self.network))
 
     @property
     def token_path(self) -> Path:
@@ -74,6 +84,14 @@ class ServiceConfig:
 def read_service_config(path: str | os.PathLike[str]) -> ServiceConfig:
     """Read the YAML file `path`; UserError names the file and key of a fault."""
     return read_config(path, ServiceConfig)
+
+
+def _models(tables: dict[str, str]) -> dict[str, Any]:
+    from axo.pileup_model import fit_tail, read_score_by_pileup
+
+    from .simulate import tail_to_json
+
+    return {seed: tail_to_json(fit_tail(read_score_by_pileup(path))) for seed, path in tables.items()}
 
 
 def _network_digest(name: str | None) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import resources
 
 import pytest
 
@@ -455,9 +456,18 @@ def test_a_copied_journal_goes_on_elsewhere(tmp_path, running):
     assert journalled(second) == expected(30)
 
 
-def test_the_shipped_example_configuration_is_one():
-    from importlib import resources
+def test_predictive_starts_from_tables_of_scores(tmp_path, running):
+    prior = str(resources.files("axo.rate_monitor").joinpath("pileup_prior.json"))
+    tables = {seed.name: prior for seed in CONTROL.seeds}
+    write(tmp_path, LOOP.lines[:5])
+    one = running(service_config(tmp_path, controller="predictive", score_tables=tables))
+    one.until_decided(5)
+    one.stop()
+    assert replay(tmp_path / "control.sqlite").differences == ()
+    assert set(one.service._settings.control.options["models"]) == set(tables)
 
+
+def test_the_shipped_example_configuration_is_one():
     path = resources.files("axo.rate_monitor").joinpath("control.yaml")
     config = read_service_config(str(path))
     assert isinstance(config, ServiceConfig) and config.settings().control.seeds

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import itertools
 import json
 import math
@@ -14,29 +15,31 @@ import threading
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
+from pathlib import Path
 
 import pytest
 
+from axo.controllers.interface import to_json
+from axo.pileup_model import fit_tail, read_score_by_pileup
 from axo.rate_monitor.journal import Journal
 from axo.rate_monitor.replay import replay
-from tests.rate_monitor.plant import closed_loop, wait_for
+from axo.rate_monitor.simulate import tail_to_json
+from tests.rate_monitor.plant import CONTROL, closed_loop, wait_for
 
 SPEED = 1000
 SECTION_S = 23.31
 KILLS = 20
+PRIOR = Path(str(resources.files("axo.rate_monitor"))) / "pileup_prior.json"
 
-CONFIG = """
-controller: {controller}
-control:
-  seeds:
-  - {{name: AXO_NOMINAL, target_khz: 1.0, initial_word: 20000, min_word: 10000, max_word: 40000,
-      max_step_words: 2000}}
-  - {{name: AXO_TIGHT, target_khz: 0.1, initial_word: 24000, min_word: 10000, max_word: 40000}}
-input: file:records.jsonl
-output: {output}
-journal: control.sqlite
-http: {{port: 0}}
-"""
+
+def control(controller):
+    """The seeds of these tests, with what `predictive` must know of their scores."""
+    if controller != "predictive":
+        return CONTROL
+    tail = tail_to_json(fit_tail(read_score_by_pileup(PRIOR)))
+    options = {"models": {seed.name: tail for seed in CONTROL.seeds}}
+    return dataclasses.replace(CONTROL, options=options)
 
 
 class Trigger:
@@ -144,9 +147,19 @@ def feed(path, lines, stop):
 
 def soak(folder, values, kills, controller="log_pi"):
     """The fill through the service, killed `kills` times; checks all that must hold."""
-    loop = closed_loop(values, controller)
+    steered = control(controller)
+    loop = closed_loop(values, controller, steered)
     trigger = Trigger()
-    (folder / "c.yaml").write_text(CONFIG.format(controller=controller, output=trigger.address))
+    config = {
+        "controller": controller,
+        "control": to_json(steered),
+        "input": "file:records.jsonl",
+        "output": trigger.address,
+        "journal": "control.sqlite",
+        "http": {"port": 0},
+    }
+    # JSON is YAML too.
+    (folder / "c.yaml").write_text(json.dumps(config))
     service = Killed(folder)
     service.start()
     wait_for(service.address, "the service")
