@@ -8,7 +8,6 @@ only implausible (negative, NaN) are left to the guard, which holds the threshol
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from pathlib import Path
@@ -94,7 +93,7 @@ def _histogram(mapping: Any, place: str) -> ScoreCounts | None:
     words, counts = (_integers(mapping[key], f"{place}.{key}") for key in ("words", "counts"))
     if len(words) != len(counts) or not words:
         raise UserError(f"key '{place}': {len(words)} words and {len(counts)} counts; needs as many of both")
-    if any(a >= b for a, b in itertools.pairwise(words)) or words[0] < 0:
+    if words[0] < 0 or words != tuple(sorted(set(words))):
         raise UserError(f"key '{place}.words': must rise from 0 or more")
     if min(counts) < 0:
         raise UserError(f"key '{place}.counts': has {min(counts)}, below 0")
@@ -122,7 +121,7 @@ def _integer(value: Any, place: str) -> int:
 
 
 def _integers(value: Any, place: str) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(type(item) is int for item in value):
+    if not isinstance(value, list) or set(map(type, value)) - {int}:
         raise UserError(f"key '{place}': must be a list of integers")
     if value and max(max(value), -min(value)) > LARGEST:
         raise UserError(f"key '{place}': has an integer beyond {LARGEST}")

@@ -14,6 +14,7 @@ import pytest
 
 from axo.cli import main
 from axo.errors import UserError
+from axo.network import digest
 from axo.rate_monitor.config import HttpConfig, ServiceConfig, read_service_config
 from axo.rate_monitor.engine import CONFIRM, DRY_RUN
 from axo.rate_monitor.http import Server, read_token
@@ -454,6 +455,19 @@ def test_a_copied_journal_goes_on_elsewhere(tmp_path, running):
     two.stop()
     # Another file: read from its start, and what was decided is refused, not decided again.
     assert journalled(second) == expected(30)
+
+
+def test_every_entry_names_its_controller_and_network(tmp_path, running, shared, golden_network):
+    write(tmp_path, LOOP.lines[:2])
+    one = running(service_config(tmp_path, network=str(shared / "golden" / "axol1tl_v3.json")))
+    one.until_decided(2)
+    one.stop()
+    journal = Journal(tmp_path / "control.sqlite", writable=False)
+    named = {(entry.controller, entry.network) for entry in journal.entries()}
+    journal.close()
+    assert len(named) == 1
+    controller, network = named.pop()
+    assert controller.startswith("log_pi ") and network == digest(golden_network)
 
 
 def test_predictive_starts_from_tables_of_scores(tmp_path, running):
