@@ -15,7 +15,7 @@ from axo.errors import UserError
 class RtlSettings:
     """Pipeline `stages` and the `language` simulated and synthesised."""
 
-    stages: int = 6
+    stages: int = 2
     language: str = "verilog"
 
 

@@ -33,9 +33,6 @@ LANGUAGES = {"verilog": "v", "vhdl": "vhd"}
 
 MAX_THRESHOLDS = 32
 
-# Registers beyond those between stages: at the core's input and output, and after the comparison.
-_CORE_REGISTERS, _TRIGGER_REGISTERS = 1, 1
-
 DESIGN_FILE = "design.json"
 
 
@@ -66,15 +63,15 @@ OBJECT_PORTS = {
 class RtlConfig:
     """How to write the RTL.
 
-    `stages` is the number of pieces that registers cut the arithmetic into; the latency is known
-    from it (RtlDesign). `clock_mhz` is what the design is meant for: it changes no line of the RTL.
+    `stages` is the number of pieces that registers cut the path into, from the input wires (unpacking
+    is in the first piece) to the output registers (the comparison is in the last): the latency in cycles. `clock_mhz` is what the design is meant for: it changes no line of the RTL.
     `n_thresholds` None takes the network's number of working points, at least 1. `trigger` False
     writes the core alone, for networks whose words are not the global trigger's.
     `solver_options` go to alkaid's solver for constant matrices.
     """
 
-    stages: int = 9
-    clock_mhz: float = 240.0
+    stages: int = 2
+    clock_mhz: float = 40.0
     language: str = "verilog"
     n_thresholds: int | None = None
     trigger: bool = True
@@ -128,7 +125,6 @@ class RtlDesign:
     score_bits: int
     n_thresholds: int
     stages: int
-    core_latency_cycles: int
     latency_cycles: int
     clock_mhz: float
     initiation_interval_cycles: int
@@ -240,7 +236,6 @@ def _design(
 ) -> RtlDesign:
     name = re.sub(r"\W", "_", network.name)
     name = name if name[:1].isalpha() else f"n_{name}"
-    core_latency = config.stages + _CORE_REGISTERS
     return RtlDesign(
         name=name,
         language=config.language,
@@ -252,8 +247,7 @@ def _design(
         score_bits=network.score_type.width,
         n_thresholds=_n_thresholds(network, config),
         stages=config.stages,
-        core_latency_cycles=core_latency,
-        latency_cycles=core_latency + (_TRIGGER_REGISTERS if config.trigger else 0),
+        latency_cycles=config.stages,
         clock_mhz=config.clock_mhz,
         initiation_interval_cycles=1,
         digest=digest(network),
@@ -327,17 +321,17 @@ def _write_program(
 ) -> list[Path]:
     """alkaid's modules: the arithmetic primitives used, the stages, the pipeline `<name>_program`."""
     from alkaid.codegen import RTLModel
+    from alkaid.trace.passes import add_surrogate, dead_code_elimin, fuse_ternary_adders
+    from alkaid.trace.pipeline import to_pipeline
 
     suffix = LANGUAGES[config.language]
     top = f"{design.name}_program"
+    if config.fuse_adders:
+        program = add_surrogate(dead_code_elimin(fuse_ternary_adders(program)), _skip_op8_cost=True)
+    # No registers at the ends: the unpacking before and the comparison behind share those stages.
+    pipeline = to_pipeline(program, n_stages=config.stages, reg_inp=False, reg_out=False, verbose=False)
     RTLModel(
-        program,
-        scratch,
-        prj_name=top,
-        flavor=config.language,
-        n_stages=config.stages,
-        print_latency=False,
-        ternary_fuse=config.fuse_adders,
+        pipeline, scratch, prj_name=top, flavor=config.language, print_latency=False, ternary_fuse=False
     ).write()
     sources = {path.stem: path.read_text() for path in (scratch / "src").glob(f"*.{suffix}")}
     # alkaid's own wrapper pads all words to one width; ours follows the hardware's.
@@ -348,6 +342,10 @@ def _write_program(
         for path in (scratch / "src" / "static").glob(f"*.{suffix}")
         if re.search(rf"\b{path.stem}\b", text)
     }
+    for name in primitives:
+        ours = resources.files("axo.firmware_templates") / "rtl" / f"{name}.{suffix}"
+        if ours.is_file():
+            primitives[name] = ours.read_text()
     files = []
     for name, source in [*sorted(primitives.items()), *sorted(sources.items(), key=_stage_order)]:
         # Generic names of stages would clash with those of another network on the same chip.
@@ -379,13 +377,13 @@ def _fields(network: Network, program: CombLogic, design: RtlDesign) -> dict[str
     index_bits = max((design.n_thresholds - 1).bit_length(), 1)
     common = {
         "name": design.name,
+        "latency": design.latency_cycles,
         "banner": f"Written by axo from network {design.name}, sha256 {design.digest}.",
         "score_msb": design.score_bits - 1,
         "words_msb": design.input_bits - 1,
     }
     core = {
         **common,
-        "core_latency": design.core_latency_cycles,
         "layout": "\n".join(
             f"{syntax.comment}   [{word.offset + word.width - 1}:{word.offset}] {word.name}"
             f"{' s' if word.signed else ''}"
@@ -395,11 +393,12 @@ def _fields(network: Network, program: CombLogic, design: RtlDesign) -> dict[str
         "program_input_msb": sum(word.width for word in live) - 1,
         "program_output_msb": score_width - 1,
         "program_input": "\n".join(_copies(syntax, live)),
+        # One stage has no register inside, hence no clock.
+        "program_clock": syntax.program_clock if design.stages > 1 else "",
         "score": syntax.padded("program_output", score_width, score_low, design.score_bits),
     }
     trigger = {
         **common,
-        "trigger_latency": design.latency_cycles,
         "layout": "\n".join(_object_comments(syntax)),
         "never": design.never_fires,
         "n_thresholds": design.n_thresholds,
@@ -467,6 +466,7 @@ def _unpack(syntax: _Syntax, design: RtlDesign) -> Iterator[str]:
 
 class _Verilog:
     comment = "//"
+    program_clock = "        .clk(clk),\n"
 
     def slice(self, name: str, offset: int, width: int) -> str:
         return f"{name}[{offset + width - 1}:{offset}]"
@@ -497,6 +497,7 @@ class _Verilog:
 
 class _Vhdl(_Verilog):
     comment = "--"
+    program_clock = "clk => clk, "
 
     def slice(self, name: str, offset: int, width: int) -> str:
         return f"{name}({offset + width - 1} downto {offset})"

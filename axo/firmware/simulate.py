@@ -276,7 +276,6 @@ def _header(design: RtlDesign, top: str) -> str:
                 f"    {{{word.word}, {first}, {word.width}, {-1 if pt_word is None else pt_word}}},"
             )
     threshold_drive = "d.threshold_write = write; d.threshold_index = index; d.threshold_value = value;"
-    latency = design.latency_cycles if is_trigger else design.core_latency_cycles
     lines = [
         "#pragma once",
         "#include <cstdint>",
@@ -285,7 +284,7 @@ def _header(design: RtlDesign, top: str) -> str:
         f"constexpr int N_WORDS = {len(design.words)};",
         f"constexpr int N_THRESHOLDS = {design.n_thresholds if is_trigger else 1};",
         f"constexpr uint32_t NEVER = {2 * design.never_fires - 1}u;",
-        f"constexpr int LATENCY = {latency};",
+        f"constexpr int LATENCY = {design.latency_cycles};",
         f"constexpr int INPUT_BITS = {total};",
         "struct Field { int word, first, width, pt_word; };",
         "constexpr Field FIELDS[] = {",

@@ -1,9 +1,10 @@
 // %{banner}
 //
 // %{name}_core: the hardware words of one event in, its score word out, a new event every clock.
-// An event taken with valid_in comes out with valid_out %{core_latency} clock cycles later (input and
-// output registers included). rst (synchronous, active high) drops all events that are inside;
-// valid_in is ignored while rst is high. `score` means nothing while valid_out is low.
+// An event taken with valid_in comes out with valid_out %{latency} clock cycles later, the output
+// registers included; score_next and valid_next are what those registers take at the next edge.
+// rst (synchronous, active high) drops all events that are inside; valid_in is ignored while rst is
+// high. score means nothing while valid_out is low.
 //
 // words, from bit 0 up (width in bits, s: signed):
 %{layout}
@@ -14,16 +15,22 @@ module %{name}_core (
     input  wire valid_in,
     input  wire [%{words_msb}:0] words,
     output wire valid_out,
-    output wire [%{score_msb}:0] score
+    output reg  [%{score_msb}:0] score,
+    output wire valid_next,
+    output wire [%{score_msb}:0] score_next
 );
 
-    reg [%{core_latency}-1:0] valid;
+    reg  [%{latency}-1:0] valid;
+    wire [%{latency}:0] valid_chain = {valid, valid_in};
 
-    always @(posedge clk)
-        if (rst) valid <= {%{core_latency}{1'b0}};
-        else valid <= {valid[%{core_latency}-2:0], valid_in};
+    always @(posedge clk) begin
+        if (rst) valid <= {%{latency}{1'b0}};
+        else valid <= valid_chain[%{latency}-1:0];
+        score <= score_next;
+    end
 
-    assign valid_out = valid[%{core_latency}-1];
+    assign valid_next = valid_chain[%{latency}-1];
+    assign valid_out = valid_chain[%{latency}];
 
     // Only the words that the score depends on.
     wire [%{program_input_msb}:0] program_input;
@@ -32,11 +39,10 @@ module %{name}_core (
     wire [%{program_output_msb}:0] program_output;
 
     %{name}_program program_i (
-        .clk(clk),
-        .model_inp(program_input),
+%{program_clock}        .model_inp(program_input),
         .model_out(program_output)
     );
 
-    assign score = %{score};
+    assign score_next = %{score};
 
 endmodule

@@ -1,12 +1,12 @@
 // %{banner}
 //
 // %{name}_trigger: the global trigger's packed objects of one crossing in, one bit per threshold out,
-// a new crossing every clock. Latency from valid_in to valid_out: %{trigger_latency} clock cycles (input
-// and output registers included).
+// a new crossing every clock. Latency from valid_in to valid_out: %{latency} clock cycles, the
+// output registers included; inputs go straight into logic and come from registers outside.
 //
 // Objects, object 0 in the lowest bits of its port (pt in units of 0.5 GeV, eta signed):
 %{layout}
-// Other bits are ignored. An object of pt 0 is absent: its eta and phi count as 0.
+// Other bits are ignored. An object of pt 0 is absent, its eta and phi count as 0; MET always is there.
 //
 // Thresholds are registers: threshold_write stores threshold_value into register threshold_index.
 // Trigger bit i is score >= threshold i. A value of %{never} or more never fires, and is what rst
@@ -24,8 +24,8 @@ module %{name}_trigger (
     input  wire threshold_write,
     input  wire [%{index_msb}:0] threshold_index,
     input  wire [%{threshold_msb}:0] threshold_value,
-    output reg  valid_out,
-    output reg  [%{score_msb}:0] score,
+    output wire valid_out,
+    output wire [%{score_msb}:0] score,
     output reg  [%{trigger_msb}:0] trigger
 );
 
@@ -34,22 +34,19 @@ module %{name}_trigger (
     wire [%{words_msb}:0] words;
 %{unpack}
 
-    wire core_valid;
-    wire [%{score_msb}:0] core_score;
+    wire valid_next;
+    wire [%{score_msb}:0] score_next;
 
     %{name}_core core_i (
         .clk(clk),
         .rst(rst),
         .valid_in(valid_in),
         .words(words),
-        .valid_out(core_valid),
-        .score(core_score)
+        .valid_out(valid_out),
+        .score(score),
+        .valid_next(valid_next),
+        .score_next(score_next)
     );
-
-    always @(posedge clk) begin
-        valid_out <= core_valid & ~rst;
-        score <= core_score;
-    end
 
     genvar i;
     generate
@@ -59,7 +56,7 @@ module %{name}_trigger (
                 if (rst) threshold <= {%{threshold_bits}{1'b1}};
                 else if (threshold_write && {{(32 - %{index_bits}){1'b0}}, threshold_index} == i)
                     threshold <= threshold_value;
-                trigger[i] <= core_valid & ~rst & ({1'b0, core_score} >= threshold);
+                trigger[i] <= valid_next & ~rst & ({1'b0, score_next} >= threshold);
             end
         end
     endgenerate

@@ -1,12 +1,12 @@
 -- %{banner}
 --
 -- %{name}_trigger: the global trigger's packed objects of one crossing in, one bit per threshold out,
--- a new crossing every clock. Latency from valid_in to valid_out: %{trigger_latency} clock cycles (input
--- and output registers included).
+-- a new crossing every clock. Latency from valid_in to valid_out: %{latency} clock cycles, the
+-- output registers included; inputs go straight into logic and come from registers outside.
 --
 -- Objects, object 0 in the lowest bits of its port (pt in units of 0.5 GeV, eta signed):
 %{layout}
--- Other bits are ignored. An object of pt 0 is absent: its eta and phi count as 0.
+-- Other bits are ignored. An object of pt 0 is absent, its eta and phi count as 0; MET always is there.
 --
 -- Thresholds are registers: threshold_write stores threshold_value into register threshold_index.
 -- Trigger bit i is score >= threshold i. A value of %{never} or more never fires, and is what rst
@@ -38,8 +38,8 @@ architecture rtl of %{name}_trigger is
     type threshold_registers is array (0 to %{n_thresholds} - 1) of unsigned(%{threshold_msb} downto 0);
     signal threshold  : threshold_registers;
     signal words      : std_logic_vector(%{words_msb} downto 0);
-    signal core_valid : std_logic;
-    signal core_score : std_logic_vector(%{score_msb} downto 0);
+    signal valid_next : std_logic;
+    signal score_next : std_logic_vector(%{score_msb} downto 0);
 %{presence_signals}
 begin
 
@@ -50,21 +50,20 @@ begin
     core_i : entity work.%{name}_core
         port map (
             clk => clk, rst => rst, valid_in => valid_in, words => words,
-            valid_out => core_valid, score => core_score
+            valid_out => valid_out, score => score,
+            valid_next => valid_next, score_next => score_next
         );
 
     process (clk)
     begin
         if rising_edge(clk) then
-            valid_out <= core_valid and not rst;
-            score <= core_score;
             for i in 0 to %{n_thresholds} - 1 loop
                 if rst = '1' then
                     threshold(i) <= (others => '1');
                 elsif threshold_write = '1' and unsigned(threshold_index) = i then
                     threshold(i) <= unsigned(threshold_value);
                 end if;
-                if rst = '0' and core_valid = '1' and unsigned('0' & core_score) >= threshold(i) then
+                if rst = '0' and valid_next = '1' and unsigned('0' & score_next) >= threshold(i) then
                     trigger(i) <= '1';
                 else
                     trigger(i) <= '0';

@@ -48,7 +48,7 @@ def test_back_to_back(small):
     result = simulator.run(words, thresholds)
     np.testing.assert_array_equal(result.event, np.arange(len(words)))
     check(network, words, result)
-    assert result.latency_cycles == design.latency_cycles == 5
+    assert result.latency_cycles == design.latency_cycles == 3
     assert result.gaps == result.latency_cycles + 4  # only the drain at the end
     # Once written, threshold 0 fires always and one beyond the score word never.
     written = result.threshold_word[:, 2] == design.never_fires
@@ -109,14 +109,17 @@ def test_the_core_takes_plain_words(small, tmp_path):
     words[::2, 0] = 0
     result = simulator.run(words, pattern=Pattern(gap_probability=0.1, reset_every=777))
     check(network, words, result)
-    assert result.latency_cycles == design.core_latency_cycles == 4
+    assert result.latency_cycles == design.latency_cycles == 3
     assert result.trigger_bits.shape == (len(result.event), 0)
 
 
 FAULTS = {
     1: ("if (rst) valid", "if (rst && fault[0] != 1) valid"),
-    2: ("assign valid_out = valid[4-1]", "assign valid_out = fault[0] == 2 ? valid[4-2] : valid[4-1]"),
-    3: ("core_valid & ~rst & (", "(fault[0] == 3 | core_valid & ~rst) & ("),
+    2: (
+        "assign valid_out = valid_chain[3]",
+        "assign valid_out = fault[0] == 2 ? valid_chain[2] : valid_chain[3]",
+    ),
+    3: ("valid_next & ~rst & (", "(fault[0] == 3 | valid_next & ~rst) & ("),
     4: (">= threshold)", ">= threshold + (fault[0] == 4))"),
     5: ("jet9_present ?", "(jet9_present | fault[0] == 5) ?"),
     6: ("if (rst) threshold", "if (rst && fault[0] != 6) threshold"),
@@ -158,7 +161,11 @@ def test_the_faulty_build_is_right_without_a_fault(faulty):
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [(1, "came out"), (2, "came out after 4 cycles instead of 5"), (3, "bit is set without a valid event")],
+    [
+        (1, "without an event inside"),
+        (2, "came out after 2 cycles instead of 3"),
+        (3, "bit is set without a valid event"),
+    ],
 )
 def test_the_bench_notices_a_faulty_handshake(faulty, fault, message):
     with pytest.raises(ToolError, match=message):
@@ -226,3 +233,12 @@ def test_golden_network_through_the_trigger(golden_network, golden_vectors, tmp_
     np.testing.assert_array_equal(
         simulator.run(vectors[fits], sets).score_word, golden_vectors["score_word"][fits]
     )
+
+
+def test_a_single_stage_is_combinational_up_to_the_output_registers(tmp_path):
+    network = trigger_network()
+    design = write_rtl(network, tmp_path / "rtl", RtlConfig(stages=1))
+    words = hardware_words(network, 2000, seed=8)
+    result = build_simulator(design, tmp_path / "sim").run(words, [1, 2, 3], MIXED)
+    check(network, words, result)
+    assert result.latency_cycles == 1 and result.resets > 0
