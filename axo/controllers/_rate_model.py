@@ -1,6 +1,6 @@
-"""One seed's rate as a function of threshold and pileup: a counted model, corrected as data comes.
+"""Rates of seeds as functions of threshold and pileup: counted models, corrected as data comes.
 
-The starting point is a `PileupModel` of zero-bias events (P(score >= word | pileup), counted once, from
+The starting point is a `PileupModel` a seed (P(score >= word | pileup) in zero bias, counted once, from
 another sample or another year). Two corrections are learnt while running:
 
 * shape: score histograms of the lumi sections, forgotten exponentially, against what the model expected
@@ -10,12 +10,14 @@ another sample or another year). Two corrections are learnt while running:
   random function (a level, a slope, a Brownian remainder), so that a rate teaches much about pileups
   near its own and less about others; all of it wanders slowly. A jump is believed at once when it is
   upward, and when a second lumi section confirms it when it is downward.
+
+All seeds are computed together, as rows of arrays: fifty take little longer than one.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from axo.pileup_model import PileupModel
 from axo.rates import ORBIT_RATE_HZ
 
 Floats = NDArray[np.float64]
-SeedState = Mapping[str, Any]
+ModelState = Mapping[str, Any]
 
 _NODES = 17
 _FORGET = 0.98  # of the histogram counts remain after a lumi section
@@ -40,119 +42,174 @@ _MODEL_ERROR = 0.01  # relative error of a rate beside that of counting
 _JUMP_SIGMA, _JUMP_LEAST = 6.0, 0.12  # what is a jump: in standard deviations, and in log(rate)
 
 
-class RateModel:
-    """The fixed part: a table of the model at score nodes near those that give `target_khz`."""
+class RateModels:
+    """n seeds. The fixed part: tables of their models at score nodes near those that give `targets_khz`."""
 
-    def __init__(self, model: PileupModel, target_khz: float, bunches: int = 2400) -> None:
-        fraction = target_khz * 1000 / (bunches * ORBIT_RATE_HZ)
-        low = model.word_at(math.log(fraction * 30), 30.0)
-        high = model.word_at(math.log(fraction / 30), 70.0)
-        self.words: Floats = np.linspace(low, max(high, low + _NODES), _NODES)
-        self._pileups = model.pileups
-        self._table: Floats = np.stack([model.log_fraction(self.words, pileup) for pileup in model.pileups])
-        self._step = float(model.pileups[1] - model.pileups[0])
+    def __init__(
+        self, models: Sequence[PileupModel], targets_khz: Sequence[float], bunches: int = 2400
+    ) -> None:
+        crossings_khz = bunches * ORBIT_RATE_HZ / 1000
+        low = [
+            m.word_at(math.log(30 * t / crossings_khz), 30.0)
+            for m, t in zip(models, targets_khz, strict=True)
+        ]
+        high = [
+            m.word_at(math.log(t / 30 / crossings_khz), 70.0)
+            for m, t in zip(models, targets_khz, strict=True)
+        ]
+        self._first: Floats = np.array(low)
+        self._step: Floats = np.maximum(np.array(high) - self._first, _NODES) / (_NODES - 1)
+        nodes = self._first[:, None] + self._step[:, None] * np.arange(_NODES)
+        self._pileups = models[0].pileups
+        self._spacing = float(self._pileups[1] - self._pileups[0])
+        self._table: Floats = np.array(
+            [
+                [m.log_fraction(words, pileup) for m, words in zip(models, nodes, strict=True)]
+                for pileup in self._pileups
+            ]
+        )
+        self._rows = np.arange(len(models))
 
-    def initial_state(self) -> SeedState:
+    def initial_state(self) -> ModelState:
         """No data yet."""
+        n = len(self._rows)
         return {
-            "levels": [0.0] * len(_LEVELS),
-            "covariance": _BEFOREHAND.tolist(),
-            "suspect": None,
-            "observed": [0.0] * _NODES,
-            "expected": [0.0] * _NODES,
+            "levels": [[0.0] * len(_LEVELS)] * n,
+            "covariance": [_BEFOREHAND.tolist()] * n,
+            "suspect": [None] * n,
+            "observed": [[0.0] * _NODES] * n,
+            "expected": [[0.0] * _NODES] * n,
         }
 
+    def curves(self, state: ModelState, pileup: float) -> Floats:
+        """log P(score >= node) (n, nodes) at mean `pileup`, with the shape learnt so far."""
+        survival = np.exp(self._log_survival(pileup))
+        within = survival.copy()
+        within[:, :-1] -= survival[:, 1:]
+        observed, expected = np.array(state["observed"]), np.array(state["expected"])
+        within *= (observed + _PRIOR_COUNTS) / (expected + _PRIOR_COUNTS)
+        return np.log(within[:, ::-1].cumsum(axis=1)[:, ::-1])
+
+    def log_rates(
+        self, state: ModelState, curves: Floats, words: Floats, pileup: float, bunches: int
+    ) -> Floats:
+        """Logs of the expected rates (n,) in kHz at thresholds `words` (n,)."""
+        position = (words - self._first) / self._step
+        return _straight(curves, self._rows, position) + self._offset(state, pileup, bunches)
+
+    def words_at(
+        self, state: ModelState, curves: Floats, log_rates: Floats, pileup: float, bunches: int
+    ) -> Floats:
+        """The thresholds (n,), fractional, with those logs of the expected rates in kHz."""
+        wanted = log_rates - self._offset(state, pileup, bunches)
+        low = (curves[:, 1:-1] > wanted[:, None]).sum(axis=1)
+        above, below = curves[self._rows, low], curves[self._rows, low + 1]
+        return self._first + self._step * (low + (wanted - above) / (below - above))
+
+    def learn_rates(
+        self, state: ModelState, log_ratios: Sequence[float | None], errors: Sequence[float], pileup: float
+    ) -> tuple[ModelState, list[str | None]]:
+        """State after rates of exp(log_ratio) times the expected ones with relative `errors` (None: no
+        rate); and what was made of each: ``followed``, ``jump`` (believed) or ``suspect`` (waits for a
+        second lumi section)."""
+        weights = _level_weights(pileup)
+        covariance = np.array(state["covariance"]) + _WANDER
+        gain = covariance @ weights
+        noise = np.array(errors) ** 2 + _MODEL_ERROR**2
+        limits = np.maximum(_JUMP_SIGMA * np.sqrt(gain @ weights + noise), _JUMP_LEAST)
+        suspect, outcomes = list(state["suspect"]), [None] * len(log_ratios)  # type: list[Any], list[Any]
+        used, raised = np.zeros(len(log_ratios)), np.zeros(len(log_ratios))
+        for row, (ratio, limit) in enumerate(zip(log_ratios, limits.tolist(), strict=True)):
+            if ratio is None:
+                continue
+            outcomes[row] = _judge(ratio, limit, suspect[row])
+            suspect[row] = ratio if outcomes[row] == "suspect" else None
+            used[row] = outcomes[row] != "suspect"
+            raised[row] = ratio**2 if outcomes[row] == "jump" else 0.0
+        covariance += raised[:, None, None]  # of the level of all nodes
+        gain = covariance @ weights
+        total = gain @ weights + noise
+        ratios = np.array([0.0 if ratio is None else ratio for ratio in log_ratios])
+        levels = np.array(state["levels"]) + gain * (used * ratios / total)[:, None]
+        covariance -= gain[:, :, None] * gain[:, None, :] * (used / total)[:, None, None]
+        return {
+            **state,
+            "levels": levels.tolist(),
+            "covariance": covariance.tolist(),
+            "suspect": suspect,
+        }, outcomes
+
+    def learn_shapes(
+        self, state: ModelState, histograms: Sequence[ScoreCounts | None], pileup: float
+    ) -> ModelState:
+        """State after the score histograms of a lumi section (None: none). One that is not in order, or
+        reaches below the nodes, teaches nothing."""
+        by_length: dict[int, list[int]] = {}
+        for row, histogram in enumerate(histograms):
+            if histogram is not None and len(histogram.words) == len(histogram.counts) > 1:
+                by_length.setdefault(len(histogram.words), []).append(row)
+        if not by_length:
+            return state
+        curves = self._log_survival(pileup)
+        observed, expected = np.array(state["observed"]), np.array(state["expected"])
+        for same in by_length.values():
+            self._learn_same_length(np.array(same), histograms, curves, observed, expected)
+        # Hundredths of an event are enough, and short in a journal.
+        return {**state, "observed": observed.round(2).tolist(), "expected": expected.round(2).tolist()}
+
+    def _learn_same_length(
+        self,
+        rows: NDArray[np.int64],
+        histograms: Sequence[ScoreCounts | None],
+        curves: Floats,
+        observed: Floats,
+        expected: Floats,
+    ) -> None:
+        """Fade `observed` and `expected` (n, nodes) in `rows`, and add their histograms, in place."""
+        chosen = [
+            histogram for histogram in map(histograms.__getitem__, rows.tolist()) if histogram is not None
+        ]
+        words = np.array([histogram.words for histogram in chosen], np.float64)
+        counts = np.array([histogram.counts for histogram in chosen], np.float64)
+        sane = (words[:, 1:] > words[:, :-1]).all(axis=1) & (counts.min(axis=1) >= 0)
+        sane &= (counts.sum(axis=1) > 0) & (words[:, 0] >= self._first[rows])
+        rows, words, counts = rows[sane], words[sane], counts[sane]
+        position = (words - self._first[rows, None]) / self._step[rows, None]
+        above = np.exp(_straight(curves, rows[:, None], position))
+        share = above.copy()
+        share[:, :-1] -= above[:, 1:]
+        share *= (counts.sum(axis=1) / above[:, 0])[:, None]
+        node = np.minimum(position.astype(np.int64), _NODES - 1) + _NODES * np.arange(len(rows))[:, None]
+        for kept, new in ((observed, counts), (expected, share)):
+            added = np.bincount(node.ravel(), new.ravel(), _NODES * len(rows))
+            kept[rows] = kept[rows] * _FORGET + added.reshape(len(rows), _NODES)
+
     def _log_survival(self, pileup: float) -> Floats:
-        """The model's log P(score >= node) (nodes,) at mean `pileup`."""
-        position = (pileup - float(self._pileups[0])) / self._step
+        """The models' log P(score >= node) (n, nodes) at mean `pileup`."""
+        position = (pileup - float(self._pileups[0])) / self._spacing
         position = min(max(position, 0.0), len(self._pileups) - 1.000001)
         low = int(position)
         part = position - low
         return self._table[low] * (1 - part) + self._table[low + 1] * part
 
-    def curve(self, state: SeedState, pileup: float) -> Floats:
-        """log P(score >= node) (nodes,) at mean `pileup`, with the shape learnt so far."""
-        survival = np.exp(self._log_survival(pileup))
-        within = survival.copy()
-        within[:-1] -= survival[1:]
-        observed, expected = np.array(state["observed"]), np.array(state["expected"])
-        within *= (observed + _PRIOR_COUNTS) / (expected + _PRIOR_COUNTS)
-        return np.log(within[::-1].cumsum()[::-1])
+    def _offset(self, state: ModelState, pileup: float, bunches: int) -> Floats:
+        """log of (rate in kHz / modelled P) (n,): crossings, and the level learnt."""
+        return np.array(state["levels"]) @ _level_weights(pileup) + math.log(bunches * ORBIT_RATE_HZ / 1000)
 
-    def log_rate(self, state: SeedState, curve: Floats, word: float, pileup: float, bunches: int) -> float:
-        """log of the expected rate in kHz at threshold `word`."""
-        return self._at(curve, word) + _log_crossings_khz(bunches) + _level(state, pileup)
 
-    def word(
-        self, state: SeedState, curve: Floats, log_rate_khz: float, pileup: float, bunches: int
-    ) -> float:
-        """The threshold (fractional) with that log of the expected rate."""
-        wanted = log_rate_khz - _log_crossings_khz(bunches) - _level(state, pileup)
-        if wanted >= curve[0]:
-            return float(self.words[0] + (wanted - curve[0]) / self._slope(curve, 0))
-        if wanted <= curve[-1]:
-            return float(self.words[-1] + (wanted - curve[-1]) / self._slope(curve, -2))
-        return float(np.interp(-wanted, -curve, self.words))
+def _judge(log_ratio: float, limit: float, suspect: float | None) -> str:
+    """What to make of a rate of exp(log_ratio) times the expected one, after `suspect` the time before."""
+    if abs(log_ratio) <= limit:
+        return "followed"
+    confirmed = suspect is not None and abs(log_ratio - suspect) <= limit
+    return "jump" if log_ratio > 0 or confirmed else "suspect"
 
-    def _at(self, curve: Floats, word: float) -> float:
-        if word < self.words[0]:
-            return float(curve[0] + (word - self.words[0]) * self._slope(curve, 0))
-        if word > self.words[-1]:
-            return float(curve[-1] + (word - self.words[-1]) * self._slope(curve, -2))
-        return float(np.interp(word, self.words, curve))
 
-    def _slope(self, curve: Floats, position: int) -> float:
-        rise = curve[position + 1] - curve[position]
-        return float(rise / (self.words[position + 1] - self.words[position]))
-
-    def learn_rate(
-        self, state: SeedState, log_ratio: float, relative_error: float, pileup: float
-    ) -> tuple[SeedState, str]:
-        """State after a rate of exp(log_ratio) times the expected one; and what was made of it:
-        ``followed``, ``jump`` (believed) or ``suspect`` (waits for a second lumi section)."""
-        weights = _level_weights(pileup)
-        covariance = np.array(state["covariance"]) + _WANDER
-        noise = relative_error**2 + _MODEL_ERROR**2
-        sigma = math.sqrt(weights @ covariance @ weights + noise)
-        limit = max(_JUMP_SIGMA * sigma, _JUMP_LEAST)
-        outcome = "followed"
-        if abs(log_ratio) > limit:
-            confirmed = state["suspect"] is not None and abs(log_ratio - state["suspect"]) <= limit
-            if log_ratio < 0 and not confirmed:
-                return {**state, "covariance": covariance.tolist(), "suspect": log_ratio}, "suspect"
-            covariance += log_ratio**2  # of the level of all nodes
-            outcome = "jump"
-        gain = covariance @ weights
-        total = float(weights @ gain) + noise
-        levels = np.array(state["levels"]) + gain * (log_ratio / total)
-        covariance -= np.outer(gain, gain) / total
-        return {
-            **state,
-            "levels": levels.tolist(),
-            "covariance": covariance.tolist(),
-            "suspect": None,
-        }, outcome
-
-    def learn_shape(self, state: SeedState, histogram: ScoreCounts, pileup: float) -> SeedState:
-        """State after the score histogram of a lumi section; one that is not in order teaches nothing."""
-        words, counts = np.array(histogram.words, np.float64), np.array(histogram.counts, np.float64)
-        sane = len(words) == len(counts) > 1 and (np.diff(words) > 0).all()
-        if not sane or not (counts >= 0).all() or counts.sum() == 0 or words[0] < self.words[0]:
-            return state
-        log_survival = self._log_survival(pileup)
-        tail = (log_survival[-1] - log_survival[-2]) / (self.words[-1] - self.words[-2])
-        beyond = np.maximum(words - self.words[-1], 0) * tail
-        above = np.exp(np.interp(words, self.words, log_survival) + beyond)
-        share = above.copy()
-        share[:-1] -= above[1:]
-        node = np.searchsorted(self.words, words, side="right") - 1
-        observed = np.bincount(node, counts, _NODES)
-        expected = np.bincount(node, share * (counts.sum() / above[0]), _NODES)
-        return {
-            **state,
-            "observed": _forgotten(state["observed"], observed),
-            "expected": _forgotten(state["expected"], expected),
-        }
+def _straight(curves: Floats, rows: Any, position: Floats) -> Floats:
+    """`curves` (n, nodes) in `rows` at fractional node `position`, straight on beyond the ends."""
+    low = np.minimum(np.maximum(position.astype(np.int64), 0), _NODES - 2)
+    left = curves[rows, low]
+    return left + (curves[rows, low + 1] - left) * (position - low)
 
 
 def _level_weights(pileup: float) -> Floats:
@@ -165,10 +222,6 @@ def _level_weights(pileup: float) -> Floats:
     return weights
 
 
-def _level(state: SeedState, pileup: float) -> float:
-    return float(_level_weights(pileup) @ np.array(state["levels"]))
-
-
 def _smooth(level: float, slope: float, rest: float) -> Floats:
     """Covariance (7, 7) of a random function: level, slope, and Brownian motion either way."""
     z = _LEVELS - _LEVELS[_MIDDLE]
@@ -179,12 +232,3 @@ def _smooth(level: float, slope: float, rest: float) -> Floats:
 
 _BEFOREHAND = _smooth(_KNOWN_LEVEL, _KNOWN_SLOPE, _KNOWN_REST)
 _WANDER = _smooth(_WANDER_LEVEL, 0.0, _WANDER_REST)
-
-
-def _log_crossings_khz(bunches: int) -> float:
-    return math.log(bunches * ORBIT_RATE_HZ / 1000)
-
-
-def _forgotten(old: list[float], new: NDArray[Any]) -> list[float]:
-    """Old counts faded, new ones added; hundredths of an event are enough, and short in a journal."""
-    return [float(x) for x in np.round(np.array(old) * _FORGET + new, 2)]

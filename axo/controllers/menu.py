@@ -26,12 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.config import parse
-from axo.controllers._pileup import expected_pileup, initial_pileup
+from axo.controllers._steering import Steering
 from axo.controllers.interface import ControllerConfig, Proposal, Reading, State
-from axo.controllers.predictive import aim, learn, observe, rate_models
 from axo.errors import UserError
 from axo.pileup_model import TailFit
-from axo.rates import DEFAULT_BUNCHES
 
 Floats = NDArray[np.float64]
 
@@ -75,8 +73,8 @@ class Options:
 
 _CALM = 0.3  # part of the way to the best shares made at each lumi section
 _FOLLOW = 0.1  # weight of a lumi section in the measured corrections
-_STEPS = 12  # of the search at each lumi section, which goes on at the next
-_FIRST_STEP, _STEP_DECAY = 0.5, 0.4  # in log(rate)
+_STEPS = 8  # of the search at each lumi section, which goes on at the next
+_FIRST_STEP, _LAST_STEP, _STEP_DECAY = 0.5, 0.005, 0.3  # in log(rate)
 
 
 class Controller:
@@ -91,15 +89,13 @@ class Controller:
         for name in self._names:
             if name not in self._options.streams:
                 raise UserError(f"options of menu: streams has none for seed {name}")
-        self._models = rate_models(config, self._options.models)
+        self._steering = Steering(config, self._options.models, self._options.pileup_floor)
         self.problem = Problem(self._names, self._options)
 
     def initial_state(self) -> State:
         """No lumi section seen; the configured targets are the first shares."""
         return {
-            "pileup": initial_pileup(),
-            "bunches": DEFAULT_BUNCHES,
-            "seeds": {name: model.initial_state() for name, model in self._models.items()},
+            "steering": self._steering.initial_state(),
             "log_share": [math.log(seed.target_khz) for seed in self._config.seeds],
             "total": 1.0,
             "pure": [1.0] * len(self._names),
@@ -107,30 +103,22 @@ class Controller:
 
     def propose(self, state: State, reading: Reading) -> tuple[State, dict[str, Proposal]]:
         """Thresholds of all seeds for the best shares at the pileup to come."""
-        state = observe(state, reading, self._options.pileup_floor)
-        coming = expected_pileup(state["pileup"])
-        seeds, notes = dict(state["seeds"]), {}
-        for config in self._config.seeds:
-            name = config.name
-            seeds[name], notes[name] = learn(
-                self._models[name], seeds[name], config, reading, state["bunches"]
-            )
-        state = self._correct({**state, "seeds": seeds}, reading)
+        steering, notes = self._steering.learn(state["steering"], reading)
+        state = self._correct({**state, "steering": steering}, reading)
         best = self.problem.best(np.exp(state["log_share"]), state["total"], np.array(state["pure"]))
         log_share = [
             old + _CALM * (math.log(new) - old) for old, new in zip(state["log_share"], best, strict=True)
         ]
-        proposals = {}
-        for config, log_rate in zip(self._config.seeds, log_share, strict=True):
-            name, measured = config.name, reading.measurement.seed(config.name)
-            prescale = measured.prescale if measured is not None and measured.prescale > 0 else 1.0
-            target_khz = math.exp(log_rate) * prescale
-            word = reading.decided_words[name]
-            aimed = aim(self._models[name], seeds[name], target_khz, 0.0, coming, word, state["bunches"])
-            if aimed is not None:
-                reason = f"{notes[name]}share {target_khz:.3f} kHz {aimed.reason}"
-                proposals[name] = Proposal(aimed.threshold_word, reason, target_khz)
-        return {**state, "log_share": log_share}, proposals
+        targets_khz = [
+            math.exp(log_rate) * self._prescale(reading, name)
+            for log_rate, name in zip(log_share, self._names, strict=True)
+        ]
+        return {**state, "log_share": log_share}, self._steering.aim(steering, reading, targets_khz, notes)
+
+    def _prescale(self, reading: Reading, name: str) -> float:
+        """The prescale of a seed; 1 for one that is off or not in the record."""
+        seed = reading.measurement.seed(name)
+        return seed.prescale if seed is not None and seed.prescale > 0 else 1.0
 
     def _correct(self, state: State, reading: Reading) -> State:
         """State with the factors of totals and pure rates moved towards what was measured."""
@@ -200,6 +188,8 @@ class Problem:
         most = self.utility(best, pure_factors)
         step = _FIRST_STEP
         for _ in range(_STEPS):
+            if step < _LAST_STEP:
+                break
             uphill = self._gradient(best, pure_factors) * best
             tried = [
                 self._fitted(best * np.exp(step * along / abs(along).max()), total_factor)
@@ -256,7 +246,10 @@ class Problem:
     def _fitted(self, rates: Floats, total_factor: float) -> Floats:
         """`rates` inside their bounds, scaled to use the budgets exactly where bounds allow it."""
         for _ in range(4):
-            rates = np.clip(rates / self.use(rates, total_factor), self._least, self._most)
+            scaled = rates / self.use(rates, total_factor)
+            rates = np.minimum(np.maximum(scaled, self._least), self._most)
+            if (rates == scaled).all():
+                break
         return rates
 
 
