@@ -64,7 +64,8 @@ class RtlConfig:
     """How to write the RTL.
 
     `stages` is the number of pieces that registers cut the path into, from the input wires (unpacking
-    is in the first piece) to the output registers (the comparison is in the last): the latency in cycles. `clock_mhz` is what the design is meant for: it changes no line of the RTL.
+    is in the first piece) to the output registers (the comparison is in the last): the latency in
+    cycles. `clock_mhz` is what the design is meant for: it changes no line of the RTL.
     `n_thresholds` None takes the network's number of working points, at least 1. `trigger` False
     writes the core alone, for networks whose words are not the global trigger's.
     `solver_options` go to alkaid's solver for constant matrices.
