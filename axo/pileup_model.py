@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -322,18 +321,15 @@ def signal_efficiency(table: ScoreByPileup, name: str, word: ArrayLike) -> Float
     return np.interp(np.asarray(word, dtype=np.float64), table.words, above)
 
 
-def fit_pileup_model(tables: ScoreByPileup | Iterable[ScoreByPileup]) -> PileupModel:
-    """The model fitted to one table, or to the sum of several."""
-    if isinstance(tables, ScoreByPileup):
-        return PileupModel(fit_tail(tables))
-    first, *others = tables
-    for other in others:
-        first = first + other
-    return PileupModel(fit_tail(first))
+def fit_pileup_model(table: ScoreByPileup) -> PileupModel:
+    """The model fitted to `table`; UserError when its tail has too few events."""
+    return PileupModel(fit_tail(table))
 
 
-def tail_fit_from_json(mapping: Mapping[str, Any], place: str) -> TailFit:
-    """The parameters in a JSON object; UserError, headed by `place`, names a faulty key."""
-    from axo.config import parse
-
-    return parse(TailFit, mapping, place)
+def tail_fit_to_json(fit: TailFit) -> dict[str, Any]:
+    """The parameters as a JSON value, as the options of controllers carry them (`models`)."""
+    return {
+        "knots": list(fit.knots),
+        "start": list(fit.start),
+        "steps": [list(pair) for pair in fit.steps],
+    }

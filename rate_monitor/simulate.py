@@ -178,6 +178,7 @@ def initial_word(sections: Sequence[Any], setting: Setting) -> int:
 def controller_config(name: str, setting: Setting, word: int) -> Any:
     """The configuration that controller `name` is simulated with."""
     from axo.controllers import ControllerConfig, SeedConfig
+    from axo.pileup_model import tail_fit_to_json
 
     from .scenarios.oracle import PILEUP_FLOOR
 
@@ -185,19 +186,10 @@ def controller_config(name: str, setting: Setting, word: int) -> Any:
     seed = SeedConfig(SEED_NAME, setting.target_khz, max(word, least), min_word=least, band=setting.band)
     options: dict[str, Any] = {}
     if name == "predictive":
-        options = {"models": {SEED_NAME: tail_to_json(setting.prior)}, "pileup_floor": PILEUP_FLOOR}
+        options = {"models": {SEED_NAME: tail_fit_to_json(setting.prior)}, "pileup_floor": PILEUP_FLOOR}
     return ControllerConfig(
         (seed,), delay_lumi_sections=setting.delay, min_pileup=PILEUP_FLOOR, options=options
     )
-
-
-def tail_to_json(fit: Any) -> dict[str, Any]:
-    """A TailFit as a JSON value, as controller options carry it."""
-    return {
-        "knots": list(fit.knots),
-        "start": list(fit.start),
-        "steps": [list(pair) for pair in fit.steps],
-    }
 
 
 def _recoveries(sections: Sequence[Any], names: Sequence[str], setting: Setting) -> list[dict[str, Any]]:

@@ -66,12 +66,11 @@ def run_menu(args: argparse.Namespace) -> int:
 def _controllers(truth: MenuTruth) -> dict[str, Any]:
     """The menu controller and what it is compared with, by name, all from the same thresholds."""
     from axo.controllers import ControllerConfig, SeedConfig, make_controller
-    from axo.pileup_model import fit_tail
+    from axo.pileup_model import fit_tail, tail_fit_to_json
 
     from .scenarios import shipped_counts
-    from .simulate import tail_to_json
 
-    score, htt = (tail_to_json(fit_tail(shipped_counts(name)[1])) for name in ("prior", "prior_htt"))
+    score, htt = (tail_fit_to_json(fit_tail(shipped_counts(name)[1])) for name in ("prior", "prior_htt"))
     models = {seed.name: score if seed.quantity == "score" else htt for seed in SEEDS}
     shares = first_shares()
     seeds = tuple(

@@ -21,10 +21,9 @@ from pathlib import Path
 import pytest
 
 from axo.controllers.interface import to_json
-from axo.pileup_model import fit_tail, read_score_by_pileup
+from axo.pileup_model import fit_tail, read_score_by_pileup, tail_fit_to_json
 from axo.rate_monitor.journal import Journal
 from axo.rate_monitor.replay import replay
-from axo.rate_monitor.simulate import tail_to_json
 from tests.rate_monitor.plant import CONTROL, closed_loop, wait_for
 
 SPEED = 1000
@@ -37,7 +36,7 @@ def control(controller):
     """The seeds of these tests, with what `predictive` must know of their scores."""
     if controller != "predictive":
         return CONTROL
-    tail = tail_to_json(fit_tail(read_score_by_pileup(PRIOR)))
+    tail = tail_fit_to_json(fit_tail(read_score_by_pileup(PRIOR)))
     options = {"models": {seed.name: tail for seed in CONTROL.seeds}}
     return dataclasses.replace(CONTROL, options=options)
 
