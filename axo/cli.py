@@ -22,6 +22,7 @@ VERBS = {
     "inspect": ("axo.network.command", "check and describe a network file; import a CMS description"),
     "replay": ("axo.emulator.command", "rates, purity, overlaps and efficiencies on recorded events"),
     "merge": ("axo.emulator.merge_command", "add up the partial results of replay"),
+    "import": ("axo.network.import_command", "turn a deployed hls4ml firmware folder into a network file"),
     "events": ("axo.sources.command", "describe, check or convert recorded events"),
     "control": ("axo.rate_monitor.command", "hold trigger rates at target in data taking, or simulate it"),
 }

@@ -21,7 +21,7 @@ from axo.network.operations import (
     Shift,
     SumOfSquares,
 )
-from axo.network.types import FixedType
+from axo.network.types import FixedType, Ints
 
 OBJECTS = ("MET", *(f"{kind}{i}" for kind, n in (("EG", 4), ("MU", 4), ("JET", 10)) for i in range(n)))
 """The 19 objects in network order; each gives three words: pt, eta, phi."""
@@ -48,6 +48,27 @@ def halved_pt() -> Shift:
     return Shift("halved", WORDS, shift)
 
 
+def scaled_inputs(
+    unscaled_type: FixedType,
+    offset: Ints,
+    offset_type: FixedType,
+    shift: Ints,
+    input_type: FixedType,
+) -> list[Operation]:
+    """From the words to ``network_input``: (word - offset) >> shift, the pt words halved before.
+
+    As scaleNNInputs of the AXOL1TL emulators (cms-hls4ml/AXOL1TL) does; `offset` and `shift` are
+    (57,) integers, the offsets in units of their type's last bit.
+    """
+    return [
+        halved_pt(),
+        Linear("unscaled", "halved", unscaled_type),
+        Offset("centred", "unscaled", offset, offset_type, unscaled_type),
+        Shift("scaled", "centred", shift),
+        Linear("network_input", "scaled", input_type),
+    ]
+
+
 def read_cms_network(path: str | os.PathLike[str], name: str = "axol1tl_v3") -> Network:
     """Import a description like ``golden/axol1tl_v3.json`` (see its keys) as a Network.
 
@@ -65,20 +86,13 @@ def read_cms_network(path: str | os.PathLike[str], name: str = "axol1tl_v3") -> 
 def _network(description: dict[str, Any], name: str) -> Network:
     if tuple(description["inputs"]) != OBJECTS:
         raise UserError(f"inputs {description['inputs']} are not the 19 objects {', '.join(OBJECTS)}")
-    unscaled = FixedType(**description["unscaled_type"])
-    operations: list[Operation] = [
-        halved_pt(),
-        Linear("unscaled", "halved", unscaled),
-        Offset(
-            "centred",
-            "unscaled",
-            np.array(description["offset"], np.int64),
-            FixedType(**description["offset_type"]),
-            unscaled,
-        ),
-        Shift("scaled", "centred", np.array(description["shift"], np.int64)),
-        Linear("network_input", "scaled", FixedType(**description["input_type"])),
-    ]
+    operations = scaled_inputs(
+        FixedType(**description["unscaled_type"]),
+        np.array(description["offset"], np.int64),
+        FixedType(**description["offset_type"]),
+        np.array(description["shift"], np.int64),
+        FixedType(**description["input_type"]),
+    )
     for index, layer in enumerate(description["layers"]):
         build = _LAYERS.get(layer["op"])
         if build is None:
