@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from types import ModuleType
 
 THREADS = 2
@@ -17,7 +19,7 @@ def import_tensorflow() -> ModuleType:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _silent_stderr():
         warnings.simplefilter("ignore")  # third-party deprecations at import
         import tensorflow as tf
     try:
@@ -27,6 +29,19 @@ def import_tensorflow() -> ModuleType:
         pass  # already running with somebody else's choice, which is as exact
     tf.config.experimental.enable_tensor_float_32_execution(False)
     return tf
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what native code writes: TensorFlow greets on import whatever its log level. Errors raise."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def import_keras() -> ModuleType:
