@@ -13,7 +13,7 @@ STAMP := $(VENV)/.set-up
 TEST_STAMP := $(VENV)/.set-up-tests
 AXO := $(VENV)/bin/axo
 # Recorded words that lie beside the checkout are compared too; none are needed.
-RECORDED ?= $(wildcard ../shared/real/ugt/*.txt.gz)
+RECORDED ?= $(wildcard ../shared/real/ugt/*_data.txt.gz)
 
 .PHONY: help setup firmware latency-report test test-fast lint bench clean
 

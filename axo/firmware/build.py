@@ -168,7 +168,9 @@ class _Build:
     def _evaluate_rtl(self, design: rtl.RtlDesign) -> None:
         words = self.stimuli.words
         possible = (rtl.absent_to_zero(design.words, words) == words).all(axis=1)
-        rows = self.stimuli.hardware_rows(self.options.n_rtl_events, possible)
+        # Some more: events before the thresholds are written, or dropped by a reset, do not count.
+        n_events = self.options.n_rtl_events + self.options.n_rtl_events // 50 + 64
+        rows = self.stimuli.hardware_rows(n_events, possible)
         absent = self._missing(_reason(simulate.require_tools))
         if absent is None:
             with self._step("RTL: build the Verilator simulation"):
