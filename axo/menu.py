@@ -202,7 +202,8 @@ class Menu:
                 f"menu {self.name!r} reads {', '.join(sorted(missing))}, which these events do not have; "
                 "use a menu without them, or none (no pure rates)"
             )
-        fired = np.zeros((len(events), len(self.seeds)), bool)
+        # One seed's decisions lie together: they are written and read seed by seed.
+        fired = np.zeros((len(events), len(self.seeds)), bool, order="F")
         view = _View(events)
         for column, seed in enumerate(self.seeds.values()):
             fired[view.passing(seed), column] = True
@@ -333,7 +334,7 @@ class _View:
         mass_squared = np.zeros(len(rows))
         for i, j in itertools.combinations(range(len(chosen)), 2):
             delta_eta = np.abs(eta[i] - eta[j]) * KINDS[kind].eta_step
-            steps = np.abs(phi[i] - phi[j])
+            steps = np.abs(phi[i] - phi[j]) % KINDS[kind].phi_steps
             delta_phi = np.minimum(steps, KINDS[kind].phi_steps - steps) * KINDS[kind].phi_step
             if condition.mass_gev is not None:
                 mass_squared += 2 * pt_gev[i] * pt_gev[j] * (np.cosh(delta_eta) - np.cos(delta_phi))

@@ -50,9 +50,13 @@ class Tally:
         unique, index, counts = np.unique(np.asarray(keys, np.int64), return_inverse=True, return_counts=True)
         if weights is None:
             return cls(unique, counts.astype(np.int64))
+        # Often few weights differ: each is cut into digits once for a key.
+        values, kind = np.unique(weights, return_inverse=True)
+        pairs, times = np.unique(index * len(values) + kind, return_counts=True)
+        position, chosen = pairs // max(len(values), 1), values[pairs % max(len(values), 1)]
         digits = np.zeros((len(unique), 2, _DIGITS), np.int64)
-        np.add.at(digits[:, 0], index, exact_digits(weights))
-        np.add.at(digits[:, 1], index, exact_digits(weights * weights))
+        np.add.at(digits[:, 0], position, exact_digits(chosen) * times[:, None])
+        np.add.at(digits[:, 1], position, exact_digits(chosen * chosen) * times[:, None])
         return cls(unique, counts.astype(np.int64), digits)
 
     @classmethod
@@ -260,9 +264,8 @@ def measure(
     tallies = {"scores": Tally.of(score, weights), "objects": _objects(events)}
     if seeds is not None:
         pure = pure_mask(np.ones(len(events), bool), seeds, others)
-        rows, positions = np.nonzero(seeds)
         tallies["pure_scores"] = Tally.of(score[pure], None if weights is None else weights[pure])
-        tallies["seeds"] = Tally.of(positions, None if weights is None else weights[rows])
+        tallies["seeds"] = _fired(seeds, weights)
     if events.luminosity_block is not None:
         run = np.zeros(len(events), np.int64) if events.run is None else events.run.astype(np.int64)
         section = (run << 32) + events.luminosity_block
@@ -284,6 +287,15 @@ def _best(score: NDArray[np.int32], keep: int) -> NDArray[np.intp]:
     if keep >= len(score):
         return np.arange(len(score))
     return np.sort(np.argsort(-score.astype(np.int64), kind="stable")[:keep])
+
+
+def _fired(seeds: NDArray[np.bool_], weights: NDArray[np.float64] | None) -> Tally:
+    if weights is not None:
+        rows, positions = np.nonzero(seeds)
+        return Tally.of(positions, weights[rows])
+    counts = np.count_nonzero(seeds, axis=0)
+    ever = np.flatnonzero(counts)
+    return Tally(ever.astype(np.int64), counts[ever].astype(np.int64))
 
 
 def _objects(events: Events) -> Tally:
