@@ -19,6 +19,7 @@ VERBS = {
     "export": ("axo.training.export", "turn a trained Keras model into a network file"),
     "firmware": ("axo.firmware.command", "compile a network into verified firmware, with a report"),
     "report": ("axo.firmware.report_command", "print a firmware report and its change against a baseline"),
+    "tradeoff": ("axo.training.tradeoff", "draw LUTs against signal efficiency of trained models"),
     "inspect": ("axo.network.command", "check and describe a network file; import a CMS description"),
     "replay": ("axo.emulator.command", "rates, purity, overlaps and efficiencies on recorded events"),
     "merge": ("axo.emulator.merge_command", "add up the partial results of replay"),
