@@ -128,27 +128,44 @@ class _Sample:
     def __init__(self, partial: Partial, question: Question, bins: int) -> None:
         self.partial, self.question, self.bins = partial, question, bins
         self.weighted = partial.tallies["scores"].digits is not None
-        self.scores = _histogram(partial.tallies["scores"], bins)
+        self.above = partial.tallies["scores"].above()
         pure = partial.tallies.get("pure_scores")
-        self.pure = None if pure is None else _histogram(pure, bins)
+        self._pure_above = None if pure is None else pure.above()
+
+    @property
+    def has_pure(self) -> bool:
+        """Whether there are seeds to be pure of."""
+        return self._pure_above is not None
 
     def count(self) -> Amount:
         """All events."""
-        return Amount.above(self.scores, 0)
+        return self.passed(0)
 
     def passed(self, threshold: int) -> Amount:
         """Events at or above the threshold."""
-        return Amount.above(self.scores, threshold)
+        return Amount.at_least(threshold, self.above)
 
     def purely_passed(self, threshold: int) -> Amount | None:
         """Those in which no other seed fired; None without seeds."""
-        return None if self.pure is None else Amount.above(self.pure, threshold)
+        return None if self._pure_above is None else Amount.at_least(threshold, self._pure_above)
+
+    def histogram(self, name: str) -> ScoreHistogram:
+        """The score histogram of a tally of score words."""
+        tally = self.partial.tallies[name]
+        counts = np.zeros(self.bins, np.int64)
+        counts[tally.keys] = tally.counts
+        if not self.weighted:
+            return ScoreHistogram(counts)
+        sums = (np.zeros(self.bins), np.zeros(self.bins))
+        for array, values in zip(sums, tally.sums(), strict=True):
+            array[tally.keys] = values
+        return ScoreHistogram(counts, *sums)
 
     def kept(self, threshold: int) -> Kept | None:
         """All events at or above the threshold in detail; None when more passed than were kept."""
         kept = self.partial.kept
         above = kept[: int(np.searchsorted(-kept.score.astype(np.int64), -threshold, side="right"))]
-        return above if len(above) == self.scores.passed(threshold) else None
+        return above if len(above) == self.passed(threshold).events else None
 
     def objects(self) -> dict[int, Amount]:
         """Events by key of the tally ``objects``."""
@@ -176,12 +193,11 @@ class Amount:
     w2: float
 
     @classmethod
-    def above(cls, histogram: ScoreHistogram, threshold: int) -> Amount:
-        """Events of `histogram` at or above the threshold."""
-        events = histogram.passed(threshold)
-        if histogram.sum_w is None or histogram.sum_w2 is None:
-            return cls(events, events, events)
-        return cls(events, math.fsum(histogram.sum_w[threshold:]), math.fsum(histogram.sum_w2[threshold:]))
+    def at_least(cls, threshold: int, above: Tally) -> Amount:
+        """Events with a key of at least `threshold`, from `Tally.above`."""
+        position = min(int(np.searchsorted(above.keys, threshold)), len(above.keys) - 1)
+        (amount,) = _amounts(above[position : position + 1]).values()
+        return amount
 
     @classmethod
     def of(cls, kept: Kept, chosen: NDArray[np.bool_] | None = None) -> Amount:
@@ -206,18 +222,6 @@ def share(part: Amount, whole: Amount, confidence: float) -> Json | None:
     return {"value": value, "low": float(low), "high": float(high)}
 
 
-def _histogram(tally: Tally, bins: int) -> ScoreHistogram:
-    """The score histogram of a tally of score words."""
-    counts = np.zeros(bins, np.int64)
-    counts[tally.keys] = tally.counts
-    if tally.digits is None:
-        return ScoreHistogram(counts)
-    sums = (np.zeros(bins), np.zeros(bins))
-    for array, values in zip(sums, tally.sums(), strict=True):
-        array[tally.keys] = values
-    return ScoreHistogram(counts, *sums)
-
-
 def _amounts(tally: Tally) -> dict[int, Amount]:
     w, w2 = tally.sums()
     return {
@@ -236,7 +240,9 @@ def _working_points(network: Network, total: _Sample, question: Question) -> lis
         for text in question.thresholds
     ]
     for khz in question.rates_khz:
-        points.append((f"{khz:g} kHz", threshold_for_rate(total.scores, khz * 1000, question.bunches)))
+        points.append(
+            (f"{khz:g} kHz", threshold_for_rate(total.histogram("scores"), khz * 1000, question.bunches))
+        )
     for khz in question.pure_rates_khz:
         points.append((f"{khz:g} kHz pure", _pure_threshold(total, khz, question.bunches)))
     return points or list(network.thresholds.items())
@@ -244,32 +250,25 @@ def _working_points(network: Network, total: _Sample, question: Question) -> lis
 
 def _pure_threshold(total: _Sample, khz: float, bunches: int) -> int:
     """The smallest threshold whose pure rate does not exceed `khz`."""
-    assert total.pure is not None
+    everything, pure = total.histogram("scores"), total.histogram("pure_scores")
     # All events that are not pure go where no threshold above 0 counts them.
-    rest = (
-        a if b is None else _to_bin_0(a, b)
-        for a, b in zip(_fields(total.scores), _fields(total.pure), strict=True)
-    )
-    return threshold_for_rate(ScoreHistogram(*rest), khz * 1000, bunches)
-
-
-def _fields(histogram: ScoreHistogram) -> tuple[Any, Any, Any]:
-    return histogram.counts, histogram.sum_w, histogram.sum_w2
-
-
-def _to_bin_0(everything: NDArray[Any], pure: NDArray[Any]) -> NDArray[Any]:
-    moved = pure.copy()
-    moved[0] += everything.sum() - pure.sum()
-    return moved
+    for whole, part in (
+        (everything.counts, pure.counts),
+        (everything.sum_w, pure.sum_w),
+        (everything.sum_w2, pure.sum_w2),
+    ):
+        if whole is not None and part is not None:
+            part[0] += whole.sum() - part.sum()
+    return threshold_for_rate(pure, khz * 1000, bunches)
 
 
 def _scan_thresholds(total: _Sample) -> list[int]:
     """Thresholds from all events passing to one, evenly spaced in the logarithm of their number."""
-    above = np.cumsum(total.scores.counts[::-1])[::-1]
-    wanted = np.geomspace(max(above[0], 1), 1, SCAN_POINTS)
-    # The first threshold at which no more than the wanted number passes, and at least one does.
-    found = {int(np.searchsorted(-above, -number, side="left")) for number in wanted}
-    return sorted(t for t in found if t < total.bins and above[t] > 0)
+    above = total.above.counts[:-1]
+    # The first key at which no more than the wanted number passes.
+    wanted = np.geomspace(max(total.partial.events, 1), 1, SCAN_POINTS)
+    found = np.unique(np.searchsorted(-above, -wanted, side="left"))
+    return total.above.keys[found[found < len(above)]].tolist()
 
 
 # Parts of the answer
@@ -347,7 +346,7 @@ def _working_point(
     }
     if kept is None:
         point["details"] = None
-        point["keep_needed"] = total.scores.passed(threshold)
+        point["keep_needed"] = total.passed(threshold).events
         return point
     point["details"] = {
         "overlaps": _overlaps(kept, total, seeds),
@@ -461,7 +460,7 @@ def _by_pileup(kept: Kept, total: _Sample) -> list[Json] | None:
 
 def _profile(kept: Kept, keys: NDArray[Any], everything: Tally, total: _Sample) -> list[Json]:
     """For each key of `everything`: events, accepted and pure ones, and the accepted fraction's rate."""
-    has_pure = total.pure is not None
+    has_pure = total.has_pure
     accepted = _amounts(Tally.of(keys, kept.events.weight))
     weights = None if kept.events.weight is None else kept.events.weight[kept.pure]
     pure = _amounts(Tally.of(keys[kept.pure], weights))

@@ -92,6 +92,20 @@ class Tally:
             return self.counts.astype(np.float64), self.counts.astype(np.float64)
         return _floats(self.digits[:, 0]), _floats(self.digits[:, 1])
 
+    def above(self) -> Tally:
+        """For each key the sum of this and all higher ones, and 0 for a last key beyond all."""
+        beyond = self.keys[-1:] + 1 if len(self.keys) else np.zeros(1, np.int64)
+        counts = np.append(np.cumsum(self.counts[::-1])[::-1], 0)
+        digits = None
+        if self.digits is not None:
+            sums = np.cumsum(self.digits[::-1], axis=0)[::-1]
+            digits = np.concatenate([sums, np.zeros((1, 2, _DIGITS), np.int64)])
+        return Tally(np.append(self.keys, beyond), counts, digits)
+
+    def __getitem__(self, rows: slice) -> Tally:
+        """The entries at `rows`."""
+        return Tally(self.keys[rows], self.counts[rows], None if self.digits is None else self.digits[rows])
+
     def arrays(self, prefix: str) -> Arrays:
         """Its arrays by name, for a file."""
         found = {f"{prefix}.keys": self.keys, f"{prefix}.counts": self.counts}
