@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,8 @@ _MEMORY = 6  # lumi sections remembered
 _SCAN = 0.6  # a spread beyond this ratio is a scan, a stop or a ramp, not levelling
 _SETTLED = 0.98  # two lumi sections in a row closer than this ratio: the scan is over
 _LATEST = 4  # lumi sections that say where a scan is
+_RAMP, _FASTEST = 0.02, 0.1  # rises a lumi section, in log, that make a ramp when there are two in a row
+_GOES_ON = 1.5  # how many lumi sections a ramp is expected to go on, of the two before the decision acts
 _FADING = 1 / 3  # weight of the newest lumi section in the mean that levelling returns to
 _RETURN = 0.3  # part of the way back to the mean that is made before the decision acts
 _MARGIN = 0.0005  # relative: levelling steps are upward and sudden, losses are slow
@@ -41,7 +44,8 @@ def expected_pileup(state: PileupState) -> float | None:
     expected back. In a fast change (an emittance scan, a separation) the expectation is half-way, in
     logarithm, between where the scan is and the largest pileup of the memory: beams that were brought out
     of collision come back at any moment, and a threshold that had followed them down would be far too
-    low. None before the first lumi section observed.
+    low. A ramp upward, as beams are brought together, is expected to go on. None before the first lumi
+    section observed.
     """
     recent = state["recent"]
     if not recent:
@@ -51,6 +55,9 @@ def expected_pileup(state: PileupState) -> float | None:
         here = sum(math.log(pileup) for pileup in latest) / len(latest)
         return math.exp((here + math.log(max(recent))) / 2)
     newest = recent[-1]
+    rises = [math.log(after / before) for before, after in itertools.pairwise(recent[-3:])]
+    if len(rises) == 2 and min(rises) > _RAMP and max(rises) < _FASTEST:
+        return float(newest * math.exp(_GOES_ON * min(rises)))
     return float((newest + _RETURN * (state["mean"] - newest)) * (1 + _MARGIN))
 
 

@@ -11,7 +11,7 @@ model of multivariate extremes (Gumbel 1960): with l_g the rate of the loosest s
 
     total = (sum_g l_g^t)^(1/t),     pure_i = total(i and other groups) - total(other groups),
 
-where t = 1 is no overlap and a large t full overlap; what is measured of totals and pure rates corrects
+where t = 1 is no overlap and t = 20 nearly full overlap; what is measured of totals and pure rates corrects
 the model by a factor each, forgotten exponentially. All of it scales with the rates, so the budgets are
 met exactly by one common factor, and only shares are searched, by gradient ascent from the last shares.
 Each seed's threshold then follows from its share as in `predictive`.
@@ -67,8 +67,8 @@ class Options:
     def __post_init__(self) -> None:
         if not (self.budget_khz > 0 and (self.compute_khz is None or self.compute_khz > 0)):
             raise UserError("budget_khz and compute_khz must be above 0")
-        if not (0 < self.exponent <= 1 and self.overlap >= 1 and 0 <= self.headroom < 1):
-            raise UserError("needs 0 < exponent <= 1, overlap of at least 1, and 0 <= headroom < 1")
+        if not (0 < self.exponent <= 1 and 1 <= self.overlap <= 20 and 0 <= self.headroom < 1):
+            raise UserError("needs 0 < exponent <= 1, overlap from 1 to 20, and 0 <= headroom < 1")
 
 
 _CALM = 0.3  # part of the way to the best shares made at each lumi section
@@ -222,7 +222,8 @@ class Problem:
     def _others(self, rates: Floats) -> Floats:
         """The sum of l_g^t of the groups that a seed is not in (n,)."""
         powers = self._loosest(rates) ** self._t
-        return np.maximum(powers.sum() - powers[self._group], 0.0)
+        # Not the sum less the own one: that would lose small groups beside a large one.
+        return ((1 - np.eye(self._groups)) @ powers)[self._group]
 
     def _gradient(self, rates: Floats, pure_factors: Floats) -> Floats:
         """The slope of the utility with each rate (n,)."""
