@@ -1,7 +1,9 @@
 """A network as a library that CMSSW loads (``NAME.so``, the hls4mlEmulator interface), run here too.
 
 The library is the C++ of an HLS project from the point on where CMSSW's caller enters: CMSSW
-halves pt itself and hands over 57 words of type ap_fixed<18,13> (L1TGlobal's AXOL1TLCondition).
+halves pt itself and hands over 57 words of type ap_fixed<18,13> (L1TGlobal's AXOL1TLCondition). It
+gives back what that caller asks for by type, even where the network's own types are narrower or
+saturate: std::any_cast would refuse any other.
 """
 
 from __future__ import annotations
@@ -33,6 +35,17 @@ from axo.network.cms import halved_pt
 from axo.network.reference import apply
 from axo.network.types import Ints
 
+CMSSW_EMBEDDING_TYPE = FixedType(10, 7, True, "RND_CONV", "SAT")
+CMSSW_SCORE_TYPE = FixedType(18, 14, False)
+"""The types of result that AXOL1TLCondition has compiled in."""
+
+
+def caller_type(kind: FixedType, cmssw: FixedType) -> FixedType:
+    """The type a caller uses for values of `kind`: CMSSW's when it holds each of them, else `kind`."""
+    up = cmssw.fraction - kind.fraction
+    fits = up >= 0 and kind.min_int << up >= cmssw.min_int and kind.max_int << up <= cmssw.max_int
+    return cmssw if fits else kind
+
 
 @dataclass(frozen=True)
 class Library:
@@ -50,15 +63,15 @@ class Library:
 
     @property
     def embedding_type(self) -> FixedType:
-        return self.network.types[self.network.embedding]
+        return caller_type(self.network.types[self.network.embedding], CMSSW_EMBEDDING_TYPE)
 
     @property
     def score_type(self) -> FixedType:
-        return self.network.score_type
+        return caller_type(self.network.score_type, CMSSW_SCORE_TYPE)
 
 
 class LibraryResult(NamedTuple):
-    """`score_word` (n,) and `embedding_word` (n, k), int32."""
+    """`score_word` (n,) and `embedding_word` (n, k), int32, in units of the network's types."""
 
     score_word: NDArray[np.int32]
     embedding_word: NDArray[np.int32]
@@ -81,7 +94,13 @@ def compile_library(project: HlsProject, folder: str | os.PathLike[str] | None =
     _require_entry(project)
     folder = Path(folder).absolute() if folder else project.folder / "abi"
     name = project.name
-    fields = {**template_fields(project), "unscaled_type": CMSSW_WORD_TYPE.cpp}
+    draft = Library(folder / f"{name}.so", folder / "client", project.network)
+    fields = {
+        **template_fields(project),
+        "unscaled_type": CMSSW_WORD_TYPE.cpp,
+        "caller_embedding_type": draft.embedding_type.cpp,
+        "caller_score_type": draft.score_type.cpp,
+    }
     for template, target in (
         ("emulator.h", "emulator.h"),
         ("model.cpp.in", f"{name}_emulator.cpp"),
@@ -89,13 +108,13 @@ def compile_library(project: HlsProject, folder: str | os.PathLike[str] | None =
     ):
         write_text(folder / target, fill_template(f"abi/{template}", fields))
     flags = (f"-I{folder}", *project.include_flags)
-    library = compile_cpp(
+    compile_cpp(
         [folder / f"{name}_emulator.cpp", compile_core(project)],
-        folder / f"{name}.so",
+        draft.path,
         ["-shared", "-Wl,-z,defs", *flags],
     )
-    client = compile_cpp([folder / "client.cpp"], folder / "client", flags, ["-ldl"])
-    return Library(library, client, project.network)
+    compile_cpp([folder / "client.cpp"], draft.client, flags, ["-ldl"])
+    return draft
 
 
 def _require_entry(project: HlsProject) -> None:
@@ -127,7 +146,23 @@ def run_libraries(
 ) -> list[LibraryResult]:
     """As run_library, all `libraries` loaded in one process; they must have the same types."""
     table, _ = _call(libraries, words, timeout_s)
-    return [LibraryResult(rows[:, 0].copy(), rows[:, 1:].copy()) for rows in table]
+    return [_in_network_units(library, rows) for library, rows in zip(libraries, table, strict=True)]
+
+
+def _in_network_units(library: Library, rows: NDArray[np.int32]) -> LibraryResult:
+    """Integers of the caller's types, (n, 1 + k), as those of the network's; both hold the same values."""
+    network = library.network
+    kinds = (
+        (library.score_type, network.score_type),
+        (library.embedding_type, network.types[network.embedding]),
+    )
+    results = []
+    for values, (caller, own) in zip((rows[:, 0], rows[:, 1:]), kinds, strict=True):
+        drop = caller.fraction - own.fraction
+        if np.any(values & ((1 << drop) - 1)):
+            raise UserError(f"{library.path}: gave values that {own} does not have")
+        results.append(values >> drop)
+    return LibraryResult(*results)
 
 
 def time_library(library: Library, words: ArrayLike, *, timeout_s: float = 3600) -> LibraryTiming:

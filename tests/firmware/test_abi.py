@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from axo.errors import UserError
-from axo.firmware.abi import compile_library, run_libraries, run_library, time_library, unscaled_words
+from axo.firmware.abi import (
+    CMSSW_EMBEDDING_TYPE,
+    caller_type,
+    compile_library,
+    run_libraries,
+    run_library,
+    time_library,
+    unscaled_words,
+)
 from axo.firmware.hls import write_project
 from axo.firmware.hls_path import entry_of
 from axo.network import CMS_WORDS, PT_COLUMNS, WORDS, FixedType, Linear, Shift, evaluate
@@ -80,22 +88,68 @@ int main(int, char **argv) {
 """
 
 
-def test_a_caller_with_cmssw_types_gets_the_same_score(
-    golden_library, golden_project, golden_vectors, tmp_path
-):
-    (tmp_path / "caller.cpp").write_text(FOREIGN_CALLER)
+@pytest.fixture(scope="module")
+def foreign_caller(golden_project, tmp_path_factory):
+    """Calls a library with CMSSW's own types: scores (n,) and the last embedding value (n,)."""
+    folder = tmp_path_factory.mktemp("caller")
+    (folder / "caller.cpp").write_text(FOREIGN_CALLER)
     flags = ["-std=c++17", "-w", f"-I{golden_project.folder / 'firmware/ap_types'}"]
-    subprocess.run(["g++", *flags, "caller.cpp", "-o", "caller", "-ldl"], cwd=tmp_path, check=True)
-    rows = np.r_[0:100, 16000:16100, 20000]
-    whole_gev = "\n".join(" ".join(map(str, event)) for event in golden_vectors["x"][rows])
-    done = subprocess.run(
-        [tmp_path / "caller", golden_library.path],
-        input=whole_gev,
-        capture_output=True,
-        text=True,
-        check=True,
+    subprocess.run(["g++", *flags, "caller.cpp", "-o", "caller", "-ldl"], cwd=folder, check=True)
+
+    def call(library, whole_gev):
+        text = "\n".join(" ".join(map(str, event)) for event in whole_gev)
+        command = [folder / "caller", library.path]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
+        return np.loadtxt(done.stdout.splitlines()).T
+
+    return call
+
+
+def narrow_network(golden_network):
+    """The golden network with an embedding of 8 bits and a score that saturates, as axo_v3 has."""
+    narrow = FixedType(8, 6, True, "RND_CONV", "SAT")
+    *before, linear, score = golden_network.operations
+    sum_type = dataclasses.replace(score.sum_type, overflow="SAT")
+    operations = (
+        *before,
+        dataclasses.replace(linear, type=narrow),
+        dataclasses.replace(score, sum_type=sum_type),
     )
-    scores, last = np.loadtxt(done.stdout.splitlines()).T
+    return dataclasses.replace(golden_network, operations=operations, name="narrow")
+
+
+def test_a_narrower_network_is_loaded_with_cmssw_types_too(
+    golden_network, golden_vectors, golden_words, foreign_caller, tmp_path
+):
+    network = narrow_network(golden_network)
+    library = compile_library(write_project(network, tmp_path / "hls"))
+    rows = np.r_[0:150, 16000:16050, 20000]
+    expected = evaluate(network, golden_words[rows])
+    result = run_library(library, golden_words[rows])
+    np.testing.assert_array_equal(result.score_word, expected.score_word)
+    np.testing.assert_array_equal(result.embedding_word, expected.embedding_word)
+    scores, last = foreign_caller(library, golden_vectors["x"][rows])
+    np.testing.assert_array_equal(scores, expected.score_word)
+    np.testing.assert_array_equal(last * 4, expected.embedding_word[:, 7])
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (FixedType(8, 6, True, "RND_CONV", "SAT"), CMSSW_EMBEDDING_TYPE),
+        (FixedType(9, 7, False), FixedType(9, 7, False)),
+        (FixedType(6, 3, False), CMSSW_EMBEDDING_TYPE),
+        (FixedType(9, 5), FixedType(9, 5)),
+        (FixedType(11, 8), FixedType(11, 8)),
+    ],
+)
+def test_cmssw_types_are_used_only_where_they_hold_every_value(kind, expected):
+    assert caller_type(kind, CMSSW_EMBEDDING_TYPE) == expected
+
+
+def test_a_caller_with_cmssw_types_gets_the_same_score(golden_library, golden_vectors, foreign_caller):
+    rows = np.r_[0:100, 16000:16100, 20000]
+    scores, last = foreign_caller(golden_library, golden_vectors["x"][rows])
     np.testing.assert_array_equal(scores, golden_vectors["score_word"][rows])
     np.testing.assert_array_equal(last * 8, golden_vectors["mu_word"][rows, 7])
 
