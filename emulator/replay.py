@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import axo
 from axo.emulator.kernel import Kernel
 from axo.emulator.partial import Partial, Sum, measure
 from axo.errors import UserError
@@ -128,9 +129,9 @@ class Job:
 
     @cached_property
     def rules(self) -> str:
-        """Digest of all that decides what an event contributes: network, seeds, how many are kept."""
+        """Digest of all that decides what an event contributes: axo, network, seeds, how many are kept."""
         seeds = None if self.seeds is None else self.seeds.document()
-        return json_digest([_FORMAT, digest(self.network), seeds, self.keep])
+        return json_digest([_FORMAT, axo.__version__, digest(self.network), seeds, self.keep])
 
     def task_digest(self, task: Task) -> str:
         """Digest that tells a task's result from any other: rules, file, range."""
