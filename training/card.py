@@ -20,10 +20,11 @@ def card_markdown(card: dict[str, Any]) -> str:
 
 
 def _head(card: dict[str, Any]) -> str:
+    note = card["config"]["note"].strip()
     return (
         f"# {card['name']}\n\nFamily `{card['family']}`, network sha256 `{card['network_sha256']}`.\n"
         "Intervals are Clopper-Pearson, 68.3 %, and statistical only. The signals are simulation, and took "
-        "no part in training or in the choice of the seed."
+        "no part in training or in the choice of the seed." + (f"\n\n{note}" if note else "")
     )
 
 
@@ -119,7 +120,7 @@ def _origin(card: dict[str, Any]) -> str:
         for name, d in card["data"].items()
     ]
     versions = ", ".join(f"{name} {version}" for name, version in card["versions"].items())
-    speed = f" Training speed {card['events_per_s']:,.0f} events/s." if card["events_per_s"] else ""
+    speed = f" Training speed {card['events_per_s']:,.0f} events/s (median over epochs)."
     return (
         "## Origin\n\n| data | file | events | words sha256 |\n|---|---|---|---|\n"
         + "\n".join(data)

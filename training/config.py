@@ -53,22 +53,32 @@ class Training:
 
 @dataclass(frozen=True)
 class Release:
-    """Working points by rate, for `bunches` colliding bunches; figures are quoted at `figures_khz`."""
+    """Working points by rate, for `bunches` colliding bunches; figures are quoted at `figures_khz`.
+
+    The Keras model and the exported network are compared on at least `compared_events` events.
+    """
 
     rates_khz: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
     figures_khz: tuple[float, ...] = (1.0, 10.0)
     bunches: int = DEFAULT_BUNCHES
+    compared_events: int = 200_000
 
     def __post_init__(self) -> None:
-        if not all(rate > 0 for rate in (*self.rates_khz, *self.figures_khz)) or self.bunches < 1:
-            raise UserError("rates and bunches must be positive")
+        if (
+            not all(rate > 0 for rate in (*self.rates_khz, *self.figures_khz))
+            or min(self.bunches, self.compared_events) < 1
+        ):
+            raise UserError("rates, bunches and compared_events must be positive")
         if not set(self.figures_khz) <= set(self.rates_khz):
             raise UserError("figures_khz must be among rates_khz")
 
 
 @dataclass(frozen=True)
 class Config:
-    """One model: its `name`, its `family` (a module of axo.models), one training per seed."""
+    """One model: its `name`, its `family` (a module of axo.models), one training per seed.
+
+    `note` goes to the model card: how the configuration came about, what a user must know.
+    """
 
     name: str
     family: str
@@ -78,16 +88,23 @@ class Config:
     training: Training = field(default_factory=Training)
     release: Release = field(default_factory=Release)
     model: dict[str, Any] = field(default_factory=dict)
+    note: str = ""
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise UserError("seeds must be different numbers, none negative, at least one")
 
     def document(self) -> dict[str, Any]:
-        """Plain JSON of all that shapes the model: paths are left out, for data have digests."""
+        """Plain JSON of all that shapes the release: the folder is left out, for data have digests."""
         document = dataclasses.asdict(self)
         del document["data"]["folder"]
         return document
+
+    def training_document(self) -> dict[str, Any]:
+        """The part that shapes the weights of one seed: a checkpoint is resumed if this is unchanged."""
+        document = self.document()
+        shaping = ("family", "scaling", "training", "model")
+        return {key: document[key] for key in shaping} | {"stride": self.data.validation_stride}
 
 
 def find_config(name: str) -> Path:

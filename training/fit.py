@@ -31,7 +31,7 @@ class Fitted:
     model: Family
     history: list[dict[str, float]]
     validation: dict[str, float]
-    events_per_s: float | None
+    events_per_s: float
 
 
 def fit(
@@ -48,8 +48,8 @@ def fit(
     """Train one seed; resumes from `checkpoint` if a training of this `fingerprint` wrote it.
 
     An interrupted and resumed training ends in the same weights as an uninterrupted one: the order
-    of events depends on seed and epoch alone, noise on seed and step. `events_per_s` is None when
-    nothing was left to do. Raises UserError when the loss is no longer finite.
+    of events depends on seed and epoch alone, noise on seed and step. `events_per_s` is the median over
+    epochs. Raises UserError when the loss is no longer finite.
     """
     model = find_family(config.family)(model_config, scaling, seed, train)
     epochs, batch = config.training.epochs, min(config.training.batch, len(train))
@@ -61,10 +61,10 @@ def fit(
             variable.assign(value)
         say(f"seed {seed}: resumed after epoch {done} of {epochs}")
     held_out = model.prepare(validation)
-    drawn = _order(model.frequency(validation), len(validation), np.random.default_rng([seed, epochs]))
+    # The same rows for every seed, for their losses are compared.
+    drawn = _order(model.frequency(validation), len(validation), np.random.default_rng(0))
     frequency = model.frequency(train)
     run_epoch = _epoch(model, model.prepare(train), batch, steps, epochs) if done < epochs else None
-    seconds, started_at = 0.0, done
     while run_epoch is not None and done < epochs:
         begun = time.perf_counter()
         order = _order(frequency, len(train), np.random.default_rng([seed, done]))
@@ -72,11 +72,10 @@ def fit(
         done += 1
         model.end_epoch(done / epochs)
         spent = time.perf_counter() - begun
-        seconds += spent
         metrics |= {f"validation_{name}": value for name, value in model.validate(held_out, drawn).items()}
         if not np.isfinite(list(metrics.values())).all():
             raise UserError(f"seed {seed}, epoch {done}: the loss is not finite; lower the learning rate")
-        history = [*history, metrics]
+        history = [*history, metrics | {"events_per_s": steps * batch / spent}]
         write_checkpoint(
             checkpoint, fingerprint, Checkpoint(done, [v.numpy() for v in model.variables], history)
         )
@@ -84,8 +83,8 @@ def fit(
             f"seed {seed}: epoch {done}/{epochs}  loss {metrics['loss']:.4f}  validation "
             f"{metrics['validation_loss']:.4f}  {steps * batch / spent:,.0f} events/s"
         )
-    rate = (done - started_at) * steps * batch / seconds if seconds else None
-    return Fitted(seed, model, history, model.validate(held_out, drawn), rate)
+    speed = float(np.median([metrics["events_per_s"] for metrics in history]))
+    return Fitted(seed, model, history, model.validate(held_out, drawn), speed)
 
 
 def _order(frequency: NDArray[np.float64] | None, events: int, generator: np.random.Generator) -> Rows:

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 Words = NDArray[np.int16]
 
-STIMULI = 200_000
-"""Events on which the Keras model and the exported network are compared before release."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``axo train``."""
@@ -68,7 +65,7 @@ def train(config: Config, model_config: Any, output: Path, work: Path, say: Any)
     words, test, signals = _read(config)
     held_out = np.arange(len(words)) % config.data.validation_stride == 0
     scaling = learn_scaling(words[~held_out], config.scaling)
-    fingerprint = {"config": config.document(), "words": words_digest(words), "versions": versions()}
+    fingerprint = {"config": config.training_document(), "words": words_digest(words), "versions": versions()}
     fitted = [
         fit(
             config,
@@ -170,7 +167,7 @@ def _release(
             "versions": versions(),
         },
     )
-    exactness = _exactness(evaluated[chosen].keras_path, network, test, signals)
+    exactness = _exactness(config, evaluated[chosen].keras_path, network, test, signals)
     seeds = [
         {
             "seed": one.seed,
@@ -182,7 +179,6 @@ def _release(
         }
         for one, found in zip(fitted, evaluated, strict=True)
     ]
-    speeds = [one.events_per_s for one in fitted if one.events_per_s]
     card = {
         "name": config.name,
         "family": config.family,
@@ -199,7 +195,7 @@ def _release(
         "data": described,
         "config": config.document(),
         "versions": versions(),
-        "events_per_s": float(np.median(speeds)) if speeds else None,
+        "events_per_s": float(np.median([one.events_per_s for one in fitted])),
     }
     write_network(output / "network.json", network)
     write_keras(output / "model.keras", read_keras(evaluated[chosen].keras_path))
@@ -243,14 +239,17 @@ def _describe_data(config: Config, words: Words, test: Words, signals: dict[str,
     }
 
 
-def _exactness(keras_path: Path, network: Network, test: Words, signals: dict[str, Words]) -> dict[str, Any]:
+def _exactness(
+    config: Config, keras_path: Path, network: Network, test: Words, signals: dict[str, Words]
+) -> dict[str, Any]:
     """Compare Keras with the reference on every kind of words; UserError at the first mismatch."""
     from axo.firmware.stimuli import KINDS, make_stimuli
     from axo.models.evaluate import compare
     from axo.network.export import require_exact_in_float32
 
-    simulated = [test[: STIMULI // 4], *(table[: STIMULI // 20] for table in signals.values())]
-    stimuli = make_stimuli(network, STIMULI, [], simulated)
+    wanted = config.release.compared_events
+    simulated = [test[: wanted // 4], *(table[: wanted // 20] for table in signals.values())]
+    stimuli = make_stimuli(network, wanted, [], simulated)
     events, mismatches = {}, {}
     for index, kind in enumerate(KINDS):
         words = stimuli.words[stimuli.kind == index]

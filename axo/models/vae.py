@@ -2,15 +2,15 @@
 
 Loss: reconstruction of (pt, eta, phi) of present objects plus beta times the Kullback-Leibler
 divergence from a unit Gaussian (Kingma & Welling 1312.6114, Higgins et al. 2017). Three choices
-make mu^2 a measure of rarity:
+make sum mu^2 a measure of rarity:
 
-- pt is reconstructed on the scale of its *surprise*, sqrt(-2 ln P(pt' >= pt)) in zero bias, so that
-  a step counts for how rare it makes an object, whatever its kind. (The square of a Gaussian
-  variable of two dimensions is distributed so: mu^2 becomes a log-probability.);
+- pt is reconstructed on the scale of its *surprise*, sqrt(-2 ln P(pt' >= pt)) in zero bias, less its
+  mean over all events, so that a step counts for how rare it makes an object, whatever its kind;
+- the decoder of pt is linear, without biases, with orthonormal rows: latent variables keep the unit
+  of surprise, and mu^2 adds up to twice a negative log-probability (a free scale would divide a rare
+  object by its own spread, and so forget how rare it is; copies of a variable would share its mu^2);
 - events are drawn the more often the rarer their rarest object is (importance sampling): the
-  encoder must be right where a trigger cuts, at one event in 3000 and beyond;
-- the decoder has no biases and the surprise is centred on its mean over all events: what is
-  unusual has to be written in the latent vector, where the divergence prices it.
+  encoder must be right where a trigger cuts, at one event in 3000 and beyond.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ tf, keras = import_tensorflow(), import_keras()
 
 @dataclass(frozen=True)
 class Loss:
-    """Weights of the squared errors, by kind for pt; eta and phi weights serve all kinds.
+    """Weights of the squared errors, by kind for pt; those of eta and phi serve all kinds.
 
     `beta` multiplies the divergence; it grows linearly over the first `beta_warmup` of training.
     """
 
-    pt: dict[str, float] = field(default_factory=lambda: {"MET": 1.0, "EG": 1.0, "MU": 1.0, "JET": 0.25})
+    pt: dict[str, float] = field(default_factory=lambda: {"MET": 1.0, "EG": 1.0, "MU": 1.0, "JET": 0.1})
     eta: float = 0.01
     phi: float = 0.01
-    beta: float = 1.0
+    beta: float = 0.2
     beta_warmup: float = 0.2
 
     def __post_init__(self) -> None:
@@ -58,13 +58,15 @@ class Loss:
 class VaeConfig:
     """Sizes and types. Bits and integer bits are those of ap_fixed (the sign included), per layer.
 
-    `hidden` are the sizes of the two hidden layers, `decoder` those of the float decoder. The mean
-    is in units of 1 / `latent_scale` of the prior's width, so that the embedding uses its bits.
+    `hidden` are the sizes of the two hidden layers, `decoder` those of the float decoder of
+    eta and phi. The mean is in units of 1 / `latent_scale`, so that the embedding uses its bits.
+    Events are drawn with a frequency of P**-tail, where P is the fraction of zero bias in which the
+    event's rarest object is present and as hard.
     """
 
     hidden: tuple[int, int] = (32, 16)
     latent: int = 8
-    decoder: tuple[int, ...] = (16, 32)
+    decoder: tuple[int, ...] = (16,)
     weight_bits: tuple[int, int, int] = (6, 6, 6)
     weight_integer: tuple[int, int, int] = (3, 3, 3)
     bias_bits: tuple[int, int, int] = (8, 8, 8)
@@ -73,7 +75,7 @@ class VaeConfig:
     activation_integer: tuple[int, int] = (5, 5)
     embedding_bits: int = 8
     embedding_integer: int = 6
-    latent_scale: float = 2.0
+    latent_scale: float = 4.0
     tail: float = 0.4
     loss: Loss = field(default_factory=Loss)
     pruning: Pruning = field(default_factory=Pruning)
@@ -82,6 +84,8 @@ class VaeConfig:
     def __post_init__(self) -> None:
         if min(*self.hidden, self.latent, *self.decoder) < 1 or self.learning_rate <= 0:
             raise UserError("layer sizes and learning_rate must be positive")
+        if self.latent > len(OBJECTS):
+            raise UserError(f"latent must be at most {len(OBJECTS)}: one pt of each object is all there is")
         if self.latent_scale <= 0 or not 0 <= self.tail < 1:
             raise UserError("latent_scale must be positive, and tail at least 0 and below 1")
 
@@ -101,18 +105,25 @@ class Vae:
         self._heads = keras.Model(
             self.encoder.inputs, [self.encoder.output, keras.layers.Dense(config.latent)(trunk)]
         )
-        self._decoder = keras.Sequential(
-            [keras.Input((config.latent,))]
-            + [keras.layers.Dense(n, "relu", use_bias=False) for n in config.decoder]
-            + [keras.layers.Dense(4 * len(OBJECTS), use_bias=False)]
+        self._decode_pt = keras.layers.Dense(
+            len(OBJECTS), use_bias=False, kernel_initializer="orthogonal", kernel_constraint=_Orthonormal()
         )
-        self._trainable = self._heads.trainable_variables + self._decoder.trainable_variables
+        self._decode_angles = keras.Sequential(
+            [keras.layers.Dense(n, "relu") for n in config.decoder] + [keras.layers.Dense(3 * len(OBJECTS))]
+        )
+        for decoder in (self._decode_pt, self._decode_angles):
+            decoder.build((None, config.latent))
+        self._trainable = [
+            variable
+            for part in (self._heads, self._decode_pt, self._decode_angles)
+            for variable in part.trainable_variables
+        ]
         self._optimizer = keras.optimizers.Adam(config.learning_rate)
         self._optimizer.build(self._trainable)
         self._kernels = [layer.kernel for layer in self.encoder.layers if type(layer).__name__ == "QDense"]
         self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in self._kernels]
-        self._pt_weight = np.concatenate(
-            [np.full(kind.count, config.loss.pt[name], np.float32) for name, kind in KINDS.items()]
+        self._pt_scale = np.sqrt(
+            np.concatenate([np.full(kind.count, config.loss.pt[name]) for name, kind in KINDS.items()])
         )
 
     @property
@@ -120,16 +131,17 @@ class Vae:
         return [*self._trainable, *self._optimizer.variables, *self._masks]
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
-        """Inputs as integers (n, 57) int16, and targets (n, 4 * 19) float16: surprise, eta, cos, sin phi.
+        """Inputs as integers (n, 57) int16, and targets (n, 4 * 19) float16: pt, eta, cos, sin phi.
 
-        The surprise of an absent object is NaN: it is what tells the loss to ignore it.
+        The target of pt is the centred surprise times the root of its weight, and NaN for an absent
+        object: that is what tells the loss to ignore it.
         """
         targets = np.empty((len(words), 4 * len(OBJECTS)), np.float16)
         chunk = 100_000
         for start in range(0, len(words), chunk):
             part = words[start : start + chunk]
             _, eta, phi = to_physical(part)
-            pt = _lookup(self.surprise, part) - self.centre
+            pt = (_lookup(self.surprise, part) - self.centre) * self._pt_scale
             pt[part[:, PT_COLUMNS] == 0] = np.nan
             targets[start : start + chunk] = np.hstack([pt, eta, np.cos(phi), np.sin(phi)])
         return self.scaling.inputs(words), targets
@@ -157,9 +169,7 @@ class Vae:
         chunk = 16384
         for start in range(0, len(order), chunk):
             batch = tuple(array[order[start : start + chunk]] for array in arrays)
-            noise = tf.random.stateless_normal(
-                (len(batch[0]), self.config.latent), seed=(self.seed, -1 - start)
-            )
+            noise = tf.random.stateless_normal((len(batch[0]), self.config.latent), seed=(0, start))
             metrics = self._loss(tuple(map(tf.constant, batch)), noise, self.config.loss.beta)
             for name, value in metrics.items():
                 total[name] = total.get(name, 0.0) + float(value) * len(batch[0])
@@ -191,8 +201,8 @@ class Vae:
         words, log_variance = self._heads(as_tensor(inputs, self.scaling.input_type))
         mean = words / self.config.latent_scale
         log_variance = tf.clip_by_value(log_variance, -10.0, 10.0)
-        decoded = self._decoder(mean + tf.exp(0.5 * log_variance) * noise)
-        reconstruction = self._reconstruction(tf.cast(targets, tf.float32), decoded)
+        latent = mean + tf.exp(0.5 * log_variance) * noise
+        reconstruction = self._reconstruction(tf.cast(targets, tf.float32), latent)
         divergence = 0.5 * tf.reduce_sum(mean**2 + tf.exp(log_variance) - log_variance - 1, axis=1)
         reconstruction, divergence = tf.reduce_mean(reconstruction), tf.reduce_mean(divergence)
         return {
@@ -201,18 +211,31 @@ class Vae:
             "divergence": divergence,
         }
 
-    def _reconstruction(self, targets: Any, decoded: Any) -> Any:
+    def _reconstruction(self, targets: Any, latent: Any) -> Any:
         """Sum over present objects of the weighted errors; that of phi is 1 - cos of the difference."""
         pt, eta, along, across = tf.split(targets, 4, axis=1)
-        decoded_pt, decoded_eta, decoded_along, decoded_across = tf.split(decoded, 4, axis=1)
+        decoded_eta, decoded_along, decoded_across = tf.split(self._decode_angles(latent), 3, axis=1)
         present = tf.math.is_finite(pt)
-        pt = tf.where(present, pt - decoded_pt, 0.0) ** 2
+        pt = tf.where(present, pt - self._decode_pt(latent), 0.0) ** 2
         eta = (eta - decoded_eta) ** 2
         length = tf.sqrt(decoded_along**2 + decoded_across**2 + 1e-6)
         phi = 1 - (along * decoded_along + across * decoded_across) / length
         loss = self.config.loss
         angles = tf.where(present, loss.eta * eta + loss.phi * phi, 0.0)
-        return tf.reduce_sum(self._pt_weight * pt + angles, axis=1)
+        return tf.reduce_sum(pt + angles, axis=1)
+
+
+class _Orthonormal(keras.constraints.Constraint):  # type: ignore[name-defined]
+    """Bring a nearly orthonormal matrix back to orthonormal rows: two Newton-Schulz steps.
+
+    Each step takes the singular values x to (3 x - x^3) / 2 (Bjorck & Bowie, SIAM J. Numer. Anal. 8
+    (1971) 358); it starts orthonormal, and one optimiser step moves it little.
+    """
+
+    def __call__(self, w: Any) -> Any:
+        for _ in range(2):
+            w = 1.5 * w - 0.5 * w @ tf.transpose(w) @ w
+        return w
 
 
 FAMILY = Vae
