@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from axo.errors import UserError
 from axo.files import write_json
+from axo.firmware.rtl_pipeline import cut_evenly
 from axo.firmware.stimuli import extreme_words, random_words
 from axo.network import Network, Word, digest
 
@@ -68,7 +69,8 @@ class RtlConfig:
     cycles. `clock_mhz` is what the design is meant for: it changes no line of the RTL.
     `n_thresholds` None takes the network's number of working points, at least 1. `trigger` False
     writes the core alone, for networks whose words are not the global trigger's.
-    `solver_options` go to alkaid's solver for constant matrices.
+    `solver_options` go to alkaid's solver for constant matrices. `fuse_adders` makes adders of three
+    operands, which Vivado can lay into one row of LUTs; Yosys cannot and comes out larger and slower.
     """
 
     stages: int = 2
@@ -76,7 +78,7 @@ class RtlConfig:
     language: str = "verilog"
     n_thresholds: int | None = None
     trigger: bool = True
-    fuse_adders: bool = True
+    fuse_adders: bool = False
     solver_options: dict[str, Any] = field(default_factory=dict)
     check_events: int = 10_000
 
@@ -322,13 +324,14 @@ def _write_program(
 ) -> list[Path]:
     """alkaid's modules: the arithmetic primitives used, the stages, the pipeline `<name>_program`."""
     from alkaid.codegen import RTLModel
-    from alkaid.trace.passes import add_surrogate, dead_code_elimin, fuse_ternary_adders
+    from alkaid.trace.passes import dead_code_elimin, fuse_ternary_adders
     from alkaid.trace.pipeline import to_pipeline
 
     suffix = LANGUAGES[config.language]
     top = f"{design.name}_program"
     if config.fuse_adders:
-        program = add_surrogate(dead_code_elimin(fuse_ternary_adders(program)), _skip_op8_cost=True)
+        program = dead_code_elimin(fuse_ternary_adders(program))
+    program = cut_evenly(program, config.stages, with_trigger=config.trigger)
     # No registers at the ends: the unpacking before and the comparison behind share those stages.
     pipeline = to_pipeline(program, n_stages=config.stages, reg_inp=False, reg_out=False, verbose=False)
     RTLModel(

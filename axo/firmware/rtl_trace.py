@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
+from axo.firmware.rtl_adders import matrix_product, square
 from axo.network import (
     WORDS,
     Dense,
@@ -152,20 +153,32 @@ class _Tracer:
         return accum.overflow == "WRAP" or _stays_within(operation, x, accum.fraction - fraction)
 
     def _matrix(self, operation: Dense, x: Variables) -> Variables:
-        from alkaid.trace import FVArray
-
         weight = _weights(operation)
         bias = _constants(operation, operation.bias, operation.bias_type.fraction)
-        live = [i for i, v in enumerate(x) if v.low != v.high and weight[i].any()]
         fixed = [i for i, v in enumerate(x) if v.low == v.high]
+        live = [i for i, v in enumerate(x) if v.low != v.high and weight[i].any()]
         constant = bias + np.array([x[i].low for i in fixed]) @ weight[fixed]
         if not live:
-            return [cast(x[0] * 0.0 + float(c), operation.accum_type) for c in constant]
-        product = FVArray(np.array([x[i] for i in live], dtype=object), self.solver_options) @ weight[live]
-        return [
-            cast(v + float(c), operation.accum_type)
-            for v, c in zip(np.asarray(product), constant, strict=True)
-        ]
+            return [cast(_constant(x[0], float(c)), operation.accum_type) for c in constant]
+        # Half a unit of the rounding to come goes in with the bias: rounding then adds it for nothing.
+        half = self._half_to_come(operation)
+        inputs = [x[i] for i in live]
+        result = matrix_product(inputs, weight[live], constant + half, self.solver_options)
+        return [cast(v - half, operation.accum_type) for v in result]
+
+    def _half_to_come(self, operation: Dense) -> float:
+        """What rounding adds to the tensor of `operation`, if all that read it do the same; else 0."""
+        fraction = operation.accum_type.fraction
+        halves = {
+            2.0 ** (-reader.type.fraction - 1)
+            if isinstance(reader, Linear)
+            and reader.type.rounding in ("RND", "RND_CONV")
+            and reader.type.fraction < fraction
+            else 0.0
+            for reader in self.network.operations
+            if operation.name in reader.inputs
+        }
+        return halves.pop() if len(halves) == 1 else 0.0
 
     def _in_order(self, operation: Dense, x: Variables) -> Variables:
         """Products and sums cast one by one, as the reference does: exact for every type, larger."""
@@ -180,7 +193,7 @@ class _Tracer:
         return totals
 
     def sum_of_squares(self, operation: SumOfSquares, x: Variables) -> Variables:
-        return self._sum(operation, [v * v if v.low != v.high else _constant(v, v.low**2) for v in x])
+        return self._sum(operation, [square(v) if v.low != v.high else _constant(v, v.low**2) for v in x])
 
     def dot(self, operation: Dot, x: Variables) -> Variables:
         other = self.variables[operation.other]
