@@ -40,9 +40,9 @@ def read_checkpoint(path: str | os.PathLike[str], fingerprint: str) -> Checkpoin
     if not Path(path).exists():
         return None
     try:
-        with np.load(path) as file:
-            about = json.loads(str(file["about"]))
-            values = [file[f"value{i}"] for i in range(len(file.files) - 1)]
+        with Path(path).open("rb") as file, np.load(file) as arrays:
+            about = json.loads(str(arrays["about"]))
+            values = [arrays[f"value{i}"] for i in range(len(arrays.files) - 1)]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: is no readable checkpoint ({error}); remove it to start afresh") from error
     if about["fingerprint"] != fingerprint:
