@@ -79,7 +79,9 @@ def test_every_kth_across_chunks(tmp_path, monkeypatch, assert_same):
     assert_same(read_events(tmp_path / "c.h5"), read_events(sample_path("sig_ttbar"))[::5])
 
 
-@pytest.mark.parametrize("content", [b"", b"0000 " + b"0" * 16 + b"\n", gzip.compress(b"0000 00", mtime=0)[:15]])
+@pytest.mark.parametrize(
+    "content", [b"", b"0000 " + b"0" * 16 + b"\n", gzip.compress(b"0000 00", mtime=0)[:15]]
+)
 def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys, content):
     (tmp_path / "bad").write_bytes(content)
     assert main(["events", str(tmp_path / "bad"), "--output", str(tmp_path / "out.h5")]) == 2
