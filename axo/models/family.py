@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -16,6 +17,8 @@ from axo.network import Network
 
 Arrays = tuple[NDArray[Any], ...]
 Metrics = dict[str, Any]
+Penalty = Callable[[Any], Any]
+"""The scores (n,) of a batch, in units of the network's score up to a factor, to a scalar of the loss."""
 
 
 class Family(Protocol):
@@ -45,10 +48,11 @@ class Family(Protocol):
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64] | None:
         """How often each event is drawn, relative to others, (n,); None: every event once an epoch."""
 
-    def train_step(self, batch: Arrays, step: Any, progress: Any) -> Metrics:
+    def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         """One optimiser step on a `batch` of rows; `step` (int) seeds noise, `progress` is 0 to 1.
 
-        Returns scalars by name; ``loss`` is among them.
+        `penalty` of the batch's scores is added to the loss. Returns scalars by name; ``loss`` is among
+        them, and ``penalty`` when there is one.
         """
 
     def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
@@ -70,7 +74,7 @@ class Family(Protocol):
 
 def family_names() -> list[str]:
     """The modules of axo.models that are families."""
-    plain = {"backend", "evaluate", "family", "pruning", "scaling"}
+    plain = {"backend", "evaluate", "family", "layers", "pruning", "scaling", "surprise"}
     return sorted(info.name for info in pkgutil.iter_modules(axo.models.__path__) if info.name not in plain)
 
 

@@ -19,13 +19,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from axo.errors import UserError
-from axo.models.backend import import_keras, import_qkeras, import_tensorflow
-from axo.models.family import Arrays, Metrics
+from axo.models import layers
+from axo.models.backend import import_keras, import_tensorflow
+from axo.models.family import Arrays, Metrics, Penalty
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
+from axo.models.surprise import surprise, surprise_table
 from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
 from axo.network.cms import OBJECTS, PT_COLUMNS
 from axo.network.export import layer_operations
@@ -99,7 +101,7 @@ class Vae:
         keras.utils.set_random_seed(seed)
         self.config, self.scaling, self.seed = config, scaling, seed
         self.surprise = surprise_table(words)
-        self.centre = np.array([_lookup(self.surprise, words)[:, i].mean() for i in range(len(OBJECTS))])
+        self.centre = np.array([surprise(self.surprise, words)[:, i].mean() for i in range(len(OBJECTS))])
         self.encoder = _encoder(config)
         trunk = self.encoder.layers[-3].output
         self._heads = keras.Model(
@@ -141,21 +143,21 @@ class Vae:
         for start in range(0, len(words), chunk):
             part = words[start : start + chunk]
             _, eta, phi = to_physical(part)
-            pt = (_lookup(self.surprise, part) - self.centre) * self._pt_scale
+            pt = (surprise(self.surprise, part) - self.centre) * self._pt_scale
             pt[part[:, PT_COLUMNS] == 0] = np.nan
             targets[start : start + chunk] = np.hstack([pt, eta, np.cos(phi), np.sin(phi)])
         return self.scaling.inputs(words), targets
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
-        return np.exp(self.config.tail * _lookup(self.surprise, words).max(axis=1) ** 2 / 2)
+        return np.exp(self.config.tail * surprise(self.surprise, words).max(axis=1) ** 2 / 2)
 
-    def train_step(self, batch: Arrays, step: Any, progress: Any) -> Metrics:
+    def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         beta = self.config.loss.beta * self._ramp(progress)
         noise = tf.random.stateless_normal(
             (tf.shape(batch[0])[0], self.config.latent), seed=tf.stack([self.seed, tf.cast(step, tf.int32)])
         )
         with tf.GradientTape() as tape:
-            metrics = self._loss(batch, noise, beta)
+            metrics = self._loss(batch, noise, beta, penalty)
         # Half a cosine from the full rate to a hundredth of it: the quantised weights settle.
         rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
         self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
@@ -196,20 +198,24 @@ class Vae:
     def _ramp(self, progress: Any) -> Any:
         return tf.minimum(1.0, tf.cast(progress, tf.float32) / max(self.config.loss.beta_warmup, 1e-6))
 
-    def _loss(self, batch: Arrays, noise: Any, beta: Any) -> Metrics:
+    def _loss(self, batch: Arrays, noise: Any, beta: Any, penalty: Penalty | None = None) -> Metrics:
         inputs, targets = batch
-        words, log_variance = self._heads(as_tensor(inputs, self.scaling.input_type))
+        words, log_variance = self._heads(layers.as_tensor(inputs, self.scaling.input_type))
         mean = words / self.config.latent_scale
         log_variance = tf.clip_by_value(log_variance, -10.0, 10.0)
         latent = mean + tf.exp(0.5 * log_variance) * noise
         reconstruction = self._reconstruction(tf.cast(targets, tf.float32), latent)
         divergence = 0.5 * tf.reduce_sum(mean**2 + tf.exp(log_variance) - log_variance - 1, axis=1)
         reconstruction, divergence = tf.reduce_mean(reconstruction), tf.reduce_mean(divergence)
-        return {
+        metrics = {
             "loss": reconstruction + beta * divergence,
             "reconstruction": reconstruction,
             "divergence": divergence,
         }
+        if penalty is not None:
+            metrics["penalty"] = penalty(tf.reduce_sum(words**2, axis=1))
+            metrics["loss"] += metrics["penalty"]
+        return metrics
 
     def _reconstruction(self, targets: Any, latent: Any) -> Any:
         """Sum over present objects of the weighted errors; that of phi is 1 - cos of the difference."""
@@ -241,53 +247,18 @@ class _Orthonormal(keras.constraints.Constraint):  # type: ignore[name-defined]
 FAMILY = Vae
 
 
-def surprise_table(words: ArrayLike) -> NDArray[np.float64]:
-    """sqrt(-2 ln P(pt' >= pt)) for every whole-GeV pt, (19, 2048), from zero-bias `words` (n, 57).
-
-    An absent object has pt 0 and surprise 0. One event is added to every count, so that a pt beyond
-    all of `words` has the surprise of the rarest event.
-    """
-    pt = np.asarray(words)[:, PT_COLUMNS] // 2
-    table = np.empty((len(OBJECTS), 2048))
-    for item in range(len(OBJECTS)):
-        counts = np.bincount(pt[:, item], minlength=table.shape[1])
-        above = counts[::-1].cumsum()[::-1]
-        table[item] = np.sqrt(-2 * np.log((above + 1) / (len(pt) + 1)))
-    return table
-
-
-def as_tensor(integers: Any, kind: FixedType) -> Any:
-    """`as_values` for a TensorFlow tensor."""
-    return tf.cast(integers, tf.float32) * 2.0**-kind.fraction
-
-
-def _lookup(table: NDArray[np.float64], words: NDArray[np.int16]) -> NDArray[np.float64]:
-    return table[np.arange(len(OBJECTS)), words[:, PT_COLUMNS] // 2]
-
-
 def _encoder(config: VaeConfig) -> Any:
     """57 -> hidden -> latent, every tensor quantised; names are those of the network's operations."""
-    layers = import_qkeras()
-    from qkeras.quantizers import quantized_bits, quantized_relu
-
-    def dense(index: int, size: int) -> Any:
-        # The qkeras API counts bits without the sign.
-        return layers.QDense(
-            size,
-            name=f"dense{index}",
-            kernel_quantizer=quantized_bits(
-                config.weight_bits[index] - 1, config.weight_integer[index] - 1, alpha=1
-            ),
-            bias_quantizer=quantized_bits(
-                config.bias_bits[index] - 1, config.bias_integer[index] - 1, alpha=1
-            ),
-        )
-
     inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
     for index, size in enumerate(config.hidden):
-        x = dense(index, size)(x)
-        bits, integer = config.activation_bits[index], config.activation_integer[index]
-        x = layers.QActivation(quantized_relu(bits, integer), name=f"relu{index}")(x)
-    x = dense(len(config.hidden), config.latent)(x)
-    mean = quantized_bits(config.embedding_bits - 1, config.embedding_integer - 1, alpha=1)
-    return keras.Model(inputs, layers.QActivation(mean, name="mu")(x), name="encoder")
+        x = _dense(config, index, size)(x)
+        x = layers.relu(f"relu{index}", config.activation_bits[index], config.activation_integer[index])(x)
+    x = _dense(config, len(config.hidden), config.latent)(x)
+    mean = layers.linear("mu", config.embedding_bits, config.embedding_integer)
+    return keras.Model(inputs, mean(x), name="encoder")
+
+
+def _dense(config: VaeConfig, index: int, size: int) -> Any:
+    weight = config.weight_bits[index], config.weight_integer[index]
+    bias = config.bias_bits[index], config.bias_integer[index]
+    return layers.dense(f"dense{index}", size, weight, bias)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from axo.emulator.kernel.lane import Lane
 from axo.emulator.kernel.plan import DotProduct, Packing, Plan
 from axo.emulator.kernel.text import Function, block_function, table
 from axo.network import Dense, FixedType, Relu
@@ -113,30 +112,20 @@ class _Finish:
         self.result = (self.cast or operation).name
         self.packing = plan.packings.get(self.result) if self.cast else None
         self.wanted = plan.wanted[self.result] if self.cast else {"lanes"}
-        low, high = int(product.low.min()), int(product.high.max())
+        low, high = product.lowest, product.highest
         accum = operation.accum_type
         narrow = max(low, INT16[0]), min(high, INT16[1])
         self.short = self.wanted == {"packed"} and self._same(accum, (low, high), narrow)
         if self.short:
-            lane = self._lane(accum, *narrow)
+            lane = plan.finish(operation.name, self.cast, *narrow)
             self.short = lane.bits <= 16
         if not self.short:
-            lane = self._lane(accum, low, high)
+            lane = plan.finish(operation.name, self.cast, low, high)
         vector = "int16x32" if self.short else "int32x16"
         self.name = f"finish_{operation.name}"
         code = "".join(f"    {line}\n" for line in lane.code)
         text = f"static inline {vector} {self.name}({vector} v) {{\n{code}    return v;\n}}\n"
         self.function = Function("lanes16" if self.short else "lanes32", text)
-
-    def _lane(self, accum: FixedType, low: int, high: int) -> Lane:
-        lane = Lane(low, high)
-        if accum.overflow == "WRAP":
-            lane.wrap(accum)
-        if isinstance(self.cast, Relu):
-            lane.relu()
-        if self.cast is not None:
-            lane.cast(accum.fraction, self.cast.type)
-        return lane
 
     def _same(self, accum: FixedType, whole: tuple[int, int], narrow: tuple[int, int]) -> bool:
         """Whether accumulators `whole` give the same result when first clipped to `narrow`."""

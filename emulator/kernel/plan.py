@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from axo.emulator.kernel.front import WordProgram, word_program
+from axo.emulator.kernel.lane import Lane
 from axo.network import WORDS, Dense, Linear, Network, Operation, Relu, analyse
 from axo.network.intervals import Interval
 from axo.network.types import Ints
@@ -55,6 +56,16 @@ class DotProduct:
     bias: Ints
     low: Ints
     high: Ints
+
+    @property
+    def lowest(self) -> int:
+        """Lower bound of all totals."""
+        return int(self.low.min())
+
+    @property
+    def highest(self) -> int:
+        """Upper bound of all totals."""
+        return int(self.high.max())
 
 
 class Plan:
@@ -106,6 +117,18 @@ class Plan:
         fits = bool((products >= lowest).all() and (products <= accum.max_int).all())
         return fits and operation.name not in self.analysis.saturating
 
+    def finish(self, name: str, cast: Operation | None, low: int, high: int) -> Lane:
+        """What takes a total of dot product `name`, from `low` to `high`, to its type and through `cast`."""
+        accum = self.network.types[name]
+        lane = Lane(low, high)
+        if accum.overflow == "WRAP":
+            lane.wrap(accum)
+        if isinstance(cast, Relu):
+            lane.relu()
+        if isinstance(cast, Linear | Relu):
+            lane.cast(accum.fraction, cast.type)
+        return lane
+
     def _choose_dots(self) -> None:
         for operation in self.live:
             product = _dot_product(self, operation) if isinstance(operation, Dense) else None
@@ -135,7 +158,10 @@ class Plan:
         for operation in self.live:
             alone = operation.input not in results and len(self.readers(operation.input)) == 1
             if type(operation) in (Linear, Relu) and operation.input in self.dots and alone:
-                self.fused[operation.input] = operation
+                product = self.dots[operation.input]
+                lane = self.finish(operation.input, operation, product.lowest, product.highest)
+                if lane.bits <= 32:  # a cast that appends bits may need more on the way
+                    self.fused[operation.input] = operation
 
     def _choose_storages(self) -> None:
         self.wanted[self.network.score].add("lanes")

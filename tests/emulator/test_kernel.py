@@ -125,6 +125,37 @@ def test_random_production_networks_equal_the_reference(quick_compiler, backend,
     assert_is_the_reference(network, data.draw(words_for(network, max_events=150)), backend)
 
 
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("relu", [FixedType(1, -3, False, "TRN", "SAT"), FixedType(40, 33, False)])
+def test_bits_appended_by_a_cast_do_not_overflow_the_lane(backend, relu):
+    """A total of 28 bits fits int32, and no longer does with the bits that the ReLU's type appends."""
+    dense = Dense(
+        "sum",
+        "x",
+        np.array([[1]]),
+        FixedType(2, 2),
+        np.array([2582260]),
+        FixedType(23, 29, False),
+        FixedType(50, 50),
+    )
+    network = Network(
+        "wide",
+        (Word("word", 8, True),),
+        (
+            Linear("x", "words", FixedType(8, 8)),
+            dense,
+            Relu("relu", "sum", relu),
+            Linear("score", "relu", FixedType(18, 40, False, "TRN", "SAT")),
+        ),
+        "score",
+        "x",
+    )
+    if relu.width == 1:
+        network = dataclasses.replace(network, operations=network.operations[:-1], score="relu")
+    words = np.arange(-(1 << 15), 1 << 15, 97, dtype=np.int16)[:, None]
+    assert_is_the_reference(network, words, backend)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", COMPILED)
 @given(data=st.data())
