@@ -1,1 +1,1 @@
-"""One file per decorrelation method, found by module name."""
+"""Decorrelation of the score from the existing triggers: one file per method, found by module name."""
