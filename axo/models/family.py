@@ -74,7 +74,7 @@ class Family(Protocol):
 
 def family_names() -> list[str]:
     """The modules of axo.models that are families."""
-    plain = {"backend", "evaluate", "family", "layers", "pruning", "scaling", "surprise"}
+    plain = {"backend", "energy", "evaluate", "family", "langevin", "layers", "pruning", "resources", "scaling", "surprise"}
     return sorted(info.name for info in pkgutil.iter_modules(axo.models.__path__) if info.name not in plain)
 
 

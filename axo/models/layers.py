@@ -10,15 +10,23 @@ from axo.network import FixedType
 tf, qlayers = import_tensorflow(), import_qkeras()
 
 
-def dense(name: str, size: int, weight: tuple[int, int], bias: tuple[int, int]) -> Any:
-    """A dense layer; `weight` and `bias` are (bits, integer bits) of signed types."""
-    return qlayers.QDense(size, name=name, kernel_quantizer=_signed(*weight), bias_quantizer=_signed(*bias))
+def dense(
+    name: str, size: int, weight: tuple[int, int], bias: tuple[int, int], *, trainable_bits: bool = False
+) -> Any:
+    """A dense layer; `weight` and `bias` are (bits, integer bits) of signed types.
+
+    With `trainable_bits` every weight has its own, that start there (see axo.models.resources).
+    """
+    kernel = _trainable(*weight) if trainable_bits else _signed(*weight)
+    return qlayers.QDense(size, name=name, kernel_quantizer=kernel, bias_quantizer=_signed(*bias))
 
 
-def relu(name: str, bits: int, integer: int) -> Any:
-    """ReLU to an unsigned type."""
+def relu(name: str, bits: int, integer: int, *, trainable_bits: bool = False) -> Any:
+    """ReLU to an unsigned type; with `trainable_bits` its bits start there."""
     from qkeras.quantizers import quantized_relu
 
+    if trainable_bits:
+        return qlayers.QActivation(_trainable_relu(bits, integer), name=name)
     return qlayers.QActivation(quantized_relu(bits, integer), name=name)
 
 
@@ -37,3 +45,40 @@ def _signed(bits: int, integer: int) -> Any:
 
     # The qkeras API counts bits without the sign.
     return quantized_bits(bits - 1, integer - 1, alpha=1)
+
+
+def _trainable(bits: int, integer: int) -> Any:
+    from hgq.config import QuantizerConfig
+    from hgq.constraints import MinMax
+
+    return QuantizerConfig(
+        "kbi",
+        "weight",
+        b0=bits - 1,
+        i0=integer - 1,
+        bc=MinMax(0, bits - 1),
+        ic=MinMax(-bits, integer - 1),
+        br=None,
+        ir=None,
+    )
+
+
+def _trainable_relu(bits: int, integer: int) -> Any:
+    from hgq.config import QuantizerConfig
+    from hgq.constraints import MinMax
+
+    return QuantizerConfig(
+        "kbi",
+        "datalane",
+        k0=False,
+        b0=bits,
+        i0=integer,
+        round_mode="RND_CONV",
+        overflow_mode="SAT",
+        bc=MinMax(1, bits),
+        ic=MinMax(integer - bits, integer),
+        br=None,
+        ir=None,
+        homogeneous_axis=None,
+        heterogeneous_axis=(),
+    )

@@ -26,6 +26,7 @@ from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
 from axo.models.pruning import Pruning
+from axo.models.resources import Resources, ResourceTerm, bit_operations
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise, surprise_table
 from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
@@ -63,7 +64,8 @@ class VaeConfig:
     `hidden` are the sizes of the two hidden layers, `decoder` those of the float decoder of
     eta and phi. The mean is in units of 1 / `latent_scale`, so that the embedding uses its bits.
     Events are drawn with a frequency of P**-tail, where P is the fraction of zero bias in which the
-    event's rarest object is present and as hard.
+    event's rarest object is present and as hard. With `resources` the bits of weights and hidden
+    activations are upper limits: each is trained.
     """
 
     hidden: tuple[int, int] = (32, 16)
@@ -81,6 +83,7 @@ class VaeConfig:
     tail: float = 0.4
     loss: Loss = field(default_factory=Loss)
     pruning: Pruning = field(default_factory=Pruning)
+    resources: Resources | None = None
     learning_rate: float = 0.003
 
     def __post_init__(self) -> None:
@@ -124,13 +127,15 @@ class Vae:
         self._optimizer.build(self._trainable)
         self._kernels = [layer.kernel for layer in self.encoder.layers if type(layer).__name__ == "QDense"]
         self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in self._kernels]
+        self._resources = ResourceTerm(config.resources) if config.resources else None
         self._pt_scale = np.sqrt(
             np.concatenate([np.full(kind.count, config.loss.pt[name]) for name, kind in KINDS.items()])
         )
 
     @property
     def variables(self) -> list[Any]:
-        return [*self._trainable, *self._optimizer.variables, *self._masks]
+        state = self._resources.variables if self._resources else []
+        return [*self._trainable, *self._optimizer.variables, *self._masks, *state]
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
         """Inputs as integers (n, 57) int16, and targets (n, 4 * 19) float16: pt, eta, cos, sin phi.
@@ -158,6 +163,12 @@ class Vae:
         )
         with tf.GradientTape() as tape:
             metrics = self._loss(batch, noise, beta, penalty)
+            if self._resources:
+                metrics["bit_operations"] = bit_operations(self.encoder, self.scaling.input_type.width)
+                metrics["loss"] += self._resources(metrics["bit_operations"], progress)
+        if self._resources:
+            final = metrics["reconstruction"] + self.config.loss.beta * metrics["divergence"]
+            self._resources.follow(final, progress)
         # Half a cosine from the full rate to a hundredth of it: the quantised weights settle.
         rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
         self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
@@ -252,7 +263,8 @@ def _encoder(config: VaeConfig) -> Any:
     inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
     for index, size in enumerate(config.hidden):
         x = _dense(config, index, size)(x)
-        x = layers.relu(f"relu{index}", config.activation_bits[index], config.activation_integer[index])(x)
+        bits, integer = config.activation_bits[index], config.activation_integer[index]
+        x = layers.relu(f"relu{index}", bits, integer, trainable_bits=bool(config.resources))(x)
     x = _dense(config, len(config.hidden), config.latent)(x)
     mean = layers.linear("mu", config.embedding_bits, config.embedding_integer)
     return keras.Model(inputs, mean(x), name="encoder")
@@ -261,4 +273,4 @@ def _encoder(config: VaeConfig) -> Any:
 def _dense(config: VaeConfig, index: int, size: int) -> Any:
     weight = config.weight_bits[index], config.weight_integer[index]
     bias = config.bias_bits[index], config.bias_integer[index]
-    return layers.dense(f"dense{index}", size, weight, bias)
+    return layers.dense(f"dense{index}", size, weight, bias, trainable_bits=bool(config.resources))

@@ -12,7 +12,7 @@ from axo.errors import UserError
 from axo.network.cms import CMS_WORDS
 from axo.network.intervals import Interval, analyse, require_sound
 from axo.network.network import Network
-from axo.network.operations import Dense, Linear, Operation, Relu, SumOfSquares
+from axo.network.operations import Dense, Linear, Operation, Relu, Subtract, SumOfSquares
 from axo.network.types import FixedType, Ints
 
 # float32 holds integers exactly up to here; a sum in any order is exact if no partial sum passes it.
@@ -24,6 +24,8 @@ def layer_operations(
 ) -> list[Operation]:
     """The operations of the Keras `model`, a chain of QDense and QActivation reading tensor `source`.
 
+    A Subtract takes an earlier layer's tensor from the chain's, exactly.
+
     `head` are the operations before it (from the words on), whose bounds give each accumulator the
     fewest bits that cannot overflow. Every QDense is followed by a QActivation; a quantiser that
     keeps no negative values is a Relu, another one a Linear. Names are those of the layers, after `prefix`.
@@ -33,7 +35,7 @@ def layer_operations(
     operations = list(head)
     for layer in _layers(model):
         kind = type(layer).__name__
-        build = {"QDense": _dense, "Quantizer": _activation}.get(kind)
+        build = {"QDense": _dense, "Quantizer": _activation, "Subtract": _subtract}.get(kind)
         if build is None:
             raise UserError(
                 f"layer {layer.name!r}: {kind} has no fixed-point operation; use QDense and QActivation"
@@ -124,7 +126,7 @@ def _activation(layer: Any, name: str, source: str, before: list[Operation]) -> 
 def _dense(layer: Any, name: str, source: str, before: list[Operation]) -> Dense:
     if getattr(layer.activation, "__name__", "linear") != "linear":
         raise UserError(f"layer {name!r}: put the activation into a QActivation of its own")
-    weight_type = _fixed_type(layer.kq.quantizer, name)
+    weight_type = _common_type(layer.kq.quantizer, name)
     weight = _integers(layer.qkernel, weight_type, f"{name} kernel")
     if layer.use_bias:
         bias_type = _fixed_type(layer.bq.quantizer, name)
@@ -138,6 +140,21 @@ def _dense(layer: Any, name: str, source: str, before: list[Operation]) -> Dense
     bits = source_type.fraction + weight_type.fraction
     accum = _accumulator(weight, bias, bits, bias_type.fraction, bounds)
     return Dense(name, source, weight, plain_weight, bias, plain_bias, accum)
+
+
+def _subtract(layer: Any, name: str, source: str, before: list[Operation]) -> Subtract:
+    """`source` less the other tensor that `layer` reads, in the narrowest type that holds any difference."""
+    origin = [tensor._keras_history.operation.name for tensor in layer.input]
+    names = [name[: len(name) - len(layer.name)] + one for one in origin]
+    defined = {operation.name for operation in before}
+    if len(names) != 2 or names[0] != source or names[1] not in defined:
+        raise UserError(f"layer {layer.name!r}: must take an earlier layer's output from that of the layer before")
+    types = [_bounds(before, one)[0] for one in names]
+    fraction = max(kind.fraction for kind in types)
+    integer = max(kind.integer + (not kind.signed) for kind in types) + 1
+    # Of two unsigned values the difference has no bit more than the sign.
+    integer -= not (types[0].signed or types[1].signed)
+    return Subtract(name, source, names[1], FixedType(integer + fraction, integer))
 
 
 def _bounds(operations: list[Operation], source: str) -> tuple[FixedType, Interval]:
@@ -180,6 +197,16 @@ def _fixed_type(quantizer: Any, name: str) -> FixedType:
         raise UserError(f"layer {name!r}: its quantiser has one width per element; one per tensor is needed")
     sign = int(keep[0])
     return FixedType(int(bits[0]) + sign, int(integer[0]) + sign, bool(sign), rounding, overflow)
+
+
+def _common_type(quantizer: Any, name: str) -> FixedType:
+    """The narrowest signed type of all elements of a weight quantiser, whose widths may differ."""
+    integer, fraction = np.asarray(quantizer.i), np.asarray(quantizer.f)
+    used = np.asarray(quantizer.k) + integer + fraction > 0
+    if integer.size == 1 or not used.any():
+        return _fixed_type(quantizer, name)
+    integer_bits = int(integer[used].max()) + 1
+    return FixedType(integer_bits + int(fraction[used].max()), integer_bits)
 
 
 def as_values(integers: NDArray[np.integer[Any]], kind: FixedType) -> NDArray[np.float32]:
