@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ SEED_NAME = "AXO"
 
 MENU_PILEUP = 60.0
 """Pileup for which a static menu's thresholds are made, before any fill."""
+
+PD_GAIN = 0.3
+"""Of `pd`, in e-folds for a rate of twice the target: near the fastest that does not ring with the delay."""
 
 
 def add_simulation_arguments(parser: argparse.ArgumentParser) -> None:
@@ -176,7 +180,7 @@ def initial_word(sections: Sequence[Any], setting: Setting) -> int:
 
 
 def controller_config(name: str, setting: Setting, word: int) -> Any:
-    """The configuration that controller `name` is simulated with."""
+    """The configuration that controller `name` is simulated with: all know what `setting.prior` says."""
     from axo.controllers import ControllerConfig, SeedConfig
     from axo.pileup_model import tail_fit_to_json
 
@@ -185,11 +189,26 @@ def controller_config(name: str, setting: Setting, word: int) -> Any:
     least = setting.truth.model.first_word
     seed = SeedConfig(SEED_NAME, setting.target_khz, max(word, least), min_word=least, band=setting.band)
     options: dict[str, Any] = {}
+    if name == "pd":
+        options = {"kp_words": PD_GAIN * _efold_words(setting)}
+    if name == "log_pi":
+        options = {"efold_words": _efold_words(setting)}
     if name == "predictive":
         options = {"models": {SEED_NAME: tail_fit_to_json(setting.prior)}, "pileup_floor": PILEUP_FLOOR}
     return ControllerConfig(
         (seed,), delay_lumi_sections=setting.delay, min_pileup=PILEUP_FLOOR, options=options
     )
+
+
+def _efold_words(setting: Setting) -> float:
+    """Words in which the rate falls by e about the target, at MENU_PILEUP in the prior."""
+    from axo.pileup_model import PileupModel
+    from axo.rates import ORBIT_RATE_HZ
+
+    model = PileupModel(setting.prior)
+    crossings_khz = setting.truth.bunches * ORBIT_RATE_HZ / 1000
+    target = math.log(setting.target_khz / crossings_khz)
+    return model.word_at(target - 0.5, MENU_PILEUP) - model.word_at(target + 0.5, MENU_PILEUP)
 
 
 def _recoveries(sections: Sequence[Any], names: Sequence[str], setting: Setting) -> list[dict[str, Any]]:

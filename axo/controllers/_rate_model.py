@@ -32,7 +32,9 @@ ModelState = Mapping[str, Any]
 
 _NODES = 17
 _FORGET = 0.98  # of the histogram counts remain after a lumi section
-_PRIOR_COUNTS = 500.0  # the weight of the model's own shape, in events a bin
+_PRIOR_COUNTS = 500.0  # the weight, in events a bin, of the straight line that the learnt shape follows
+_ROUGH = 0.05  # how far log(observed / expected) of a bin is from a straight line, beside counting
+_KNOWN_TILT = 0.1  # standard deviation of that line's slope beforehand, a node
 
 _LEVELS: Floats = np.log(np.array([20.0, 27.0, 36.0, 45.0, 55.0, 65.0, 80.0]))  # nodes in log(pileup)
 _MIDDLE = 4  # the node that the slope and the remainder are counted from
@@ -86,8 +88,7 @@ class RateModels:
         survival = np.exp(self._log_survival(pileup))
         within = survival.copy()
         within[:, :-1] -= survival[:, 1:]
-        observed, expected = np.array(state["observed"]), np.array(state["expected"])
-        within *= (observed + _PRIOR_COUNTS) / (expected + _PRIOR_COUNTS)
+        within *= _shape(np.array(state["observed"]), np.array(state["expected"]))
         return np.log(within[:, ::-1].cumsum(axis=1)[:, ::-1])
 
     def log_rates(
@@ -178,8 +179,11 @@ class RateModels:
         above = np.exp(_straight(curves, rows[:, None], position))
         share = above.copy()
         share[:, :-1] -= above[:, 1:]
-        share *= (counts.sum(axis=1) / above[:, 0])[:, None]
-        node = np.minimum(position.astype(np.int64), _NODES - 1) + _NODES * np.arange(len(rows))[:, None]
+        node = np.minimum(position.astype(np.int64), _NODES - 1)
+        # Thresholds differ from one lumi section to the next: what was learnt says what share is above.
+        learnt = np.take_along_axis(_shape(observed[rows], expected[rows]), node, axis=1)
+        share *= (counts.sum(axis=1) / (share * learnt).sum(axis=1))[:, None]
+        node += _NODES * np.arange(len(rows))[:, None]
         for kept, new in ((observed, counts), (expected, share)):
             added = np.bincount(node.ravel(), new.ravel(), _NODES * len(rows))
             kept[rows] = kept[rows] * _FORGET + added.reshape(len(rows), _NODES)
@@ -195,6 +199,21 @@ class RateModels:
     def _offset(self, state: ModelState, pileup: float, bunches: int) -> Floats:
         """log of (rate in kHz / modelled P) (n,): crossings, and the level learnt."""
         return np.array(state["levels"]) @ _level_weights(pileup) + math.log(bunches * ORBIT_RATE_HZ / 1000)
+
+
+def _shape(observed: Floats, expected: Floats) -> Floats:
+    """Events in score bins over those that the model expects (n, nodes), from counts so far: straight in
+    the logarithm, also to where thresholds have never been, but for what the counts of a bin say."""
+    weight = observed / (1 + _ROUGH**2 * observed)
+    log_ratio = np.log((observed + 1) / (expected + 1))
+    total = np.maximum(weight.sum(axis=1, keepdims=True), 1.0)
+    x = np.arange(_NODES) - (weight * np.arange(_NODES)).sum(axis=1, keepdims=True) / total
+    mean = (weight * log_ratio).sum(axis=1, keepdims=True) / total
+    slope = (weight * x * log_ratio).sum(axis=1, keepdims=True) / (
+        (weight * x * x).sum(axis=1, keepdims=True) + 1 / _KNOWN_TILT**2
+    )
+    straight = np.exp(mean + slope * x)
+    return (observed + _PRIOR_COUNTS * straight) / (expected + _PRIOR_COUNTS)
 
 
 def _judge(log_ratio: float, limit: float, suspect: float | None) -> str:

@@ -21,9 +21,12 @@ from axo.errors import UserError
 
 @dataclass(frozen=True)
 class Options:
-    """`efold_words` is w, of all seeds or by name in `efold_words_by_seed`; gains and `slew` have no unit."""
+    """`efold_words` is w, of all seeds or by name in `efold_words_by_seed`; gains and `slew` have no unit.
 
-    efold_words: float = 800.0
+    The default is near that of axo_v3 at 1 kHz; w is a property of the score.
+    """
+
+    efold_words: float = 2000.0
     efold_words_by_seed: dict[str, float] | None = None
     ki: float = 0.8
     kp: float = 0.0

@@ -13,7 +13,7 @@ from axo.pileup_model import PileupModel, ScoreByPileup, read_score_by_pileup
 from axo.rates import ORBIT_RATE_HZ
 
 _HISTOGRAM_BINS = 64
-_HISTOGRAM_STEP = 64  # words
+_HISTOGRAM_STEP = 256  # words
 
 
 class SeedTruth:
