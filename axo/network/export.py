@@ -22,26 +22,30 @@ FLOAT32_EXACT = 1 << 24
 def layer_operations(
     model: Any, source: str, head: tuple[Operation, ...], prefix: str = ""
 ) -> list[Operation]:
-    """The operations of the Keras `model`, a chain of QDense and QActivation reading tensor `source`.
-
-    A Subtract takes an earlier layer's tensor from the chain's, exactly.
+    """The operations of the functional Keras `model` of QDense, QActivation and Subtract on tensor `source`.
 
     `head` are the operations before it (from the words on), whose bounds give each accumulator the
     fewest bits that cannot overflow. Every QDense is followed by a QActivation; a quantiser that
-    keeps no negative values is a Relu, another one a Linear. Names are those of the layers, after `prefix`.
+    keeps no negative values is a Relu, another one a Linear; a difference gets a type that holds it.
+    Names are those of the layers, after `prefix`.
 
     Raises UserError for a layer or quantiser that has no exact operation.
     """
-    operations = list(head)
-    for layer in _layers(model):
+    operations, tensors = list(head), {}
+    for layer, inputs in _graph(model):
         kind = type(layer).__name__
+        if kind == "InputLayer":
+            tensors[layer.name] = source
+            continue
         build = {"QDense": _dense, "Quantizer": _activation, "Subtract": _subtract}.get(kind)
         if build is None:
             raise UserError(
-                f"layer {layer.name!r}: {kind} has no fixed-point operation; use QDense and QActivation"
+                f"layer {layer.name!r}: {kind} has no fixed-point operation; use QDense, QActivation and "
+                "Subtract"
             )
-        operations.append(build(layer, f"{prefix}{layer.name}", source, operations))
-        source = operations[-1].name
+        tensors[layer.name] = f"{prefix}{layer.name}"
+        sources = [tensors[name] for name in inputs]
+        operations.append(build(layer, tensors[layer.name], sources, operations))
     return operations[len(head) :]
 
 
@@ -110,20 +114,40 @@ def csd_digits(values: ArrayLike) -> Ints:
     return np.bitwise_count(magnitude ^ (3 * magnitude)).astype(np.int64)
 
 
-def _layers(model: Any) -> list[Any]:
-    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
-    for before, after in zip(layers, [*layers[1:], None], strict=True):
-        if type(before).__name__ == "QDense" and type(after).__name__ != "Quantizer":
-            raise UserError(f"layer {before.name!r}: a QDense must be followed by a QActivation")
-    return layers
+def _graph(model: Any) -> list[tuple[Any, list[str]]]:
+    """The layers of a functional model, each behind those that it reads, with the names of those."""
+    nodes = [node for depth in sorted(model._nodes_by_depth)[::-1] for node in model._nodes_by_depth[depth]]
+    graph = [
+        (node.operation, [tensor._keras_history.operation.name for tensor in node.input_tensors])
+        if node.parent_nodes
+        else (node.operation, [])
+        for node in nodes
+    ]
+    kinds = {layer.name: type(layer).__name__ for layer, _ in graph}
+    followed = {name for layer, inputs in graph if kinds[layer.name] == "Quantizer" for name in inputs}
+    for name, kind in kinds.items():
+        if kind == "QDense" and name not in followed:
+            raise UserError(f"layer {name!r}: a QDense must be followed by a QActivation")
+    return graph
 
 
-def _activation(layer: Any, name: str, source: str, before: list[Operation]) -> Linear:
+def _subtract(layer: Any, name: str, sources: list[str], before: list[Operation]) -> Subtract:
+    kinds, bounds = zip(*(_bounds(before, source) for source in sources), strict=True)
+    fraction = max(kind.fraction for kind in kinds)
+    (low, high), (other_low, other_high) = (
+        (bound.low << (fraction - kind.fraction), bound.high << (fraction - kind.fraction))
+        for kind, bound in zip(kinds, bounds, strict=True)
+    )
+    width = _signed_width(low - other_high, high - other_low)
+    return Subtract(name, sources[0], sources[1], FixedType(width, width - fraction))
+
+
+def _activation(layer: Any, name: str, sources: list[str], before: list[Operation]) -> Linear:
     kind = _fixed_type(layer.quantizer, layer.name)
-    return Linear(name, source, kind) if kind.signed else Relu(name, source, kind)
+    return Linear(name, sources[0], kind) if kind.signed else Relu(name, sources[0], kind)
 
 
-def _dense(layer: Any, name: str, source: str, before: list[Operation]) -> Dense:
+def _dense(layer: Any, name: str, sources: list[str], before: list[Operation]) -> Dense:
     if getattr(layer.activation, "__name__", "linear") != "linear":
         raise UserError(f"layer {name!r}: put the activation into a QActivation of its own")
     weight_type = _common_type(layer.kq.quantizer, name)
@@ -136,25 +160,10 @@ def _dense(layer: Any, name: str, source: str, before: list[Operation]) -> Dense
     # Weights are stored: assigning an integer to its own type changes nothing, so the modes go.
     plain_weight = FixedType(weight_type.width, weight_type.integer, weight_type.signed)
     plain_bias = FixedType(bias_type.width, bias_type.integer, bias_type.signed)
-    source_type, bounds = _bounds(before, source)
+    source_type, bounds = _bounds(before, sources[0])
     bits = source_type.fraction + weight_type.fraction
     accum = _accumulator(weight, bias, bits, bias_type.fraction, bounds)
-    return Dense(name, source, weight, plain_weight, bias, plain_bias, accum)
-
-
-def _subtract(layer: Any, name: str, source: str, before: list[Operation]) -> Subtract:
-    """`source` less the other tensor that `layer` reads, in the narrowest type that holds any difference."""
-    origin = [tensor._keras_history.operation.name for tensor in layer.input]
-    names = [name[: len(name) - len(layer.name)] + one for one in origin]
-    defined = {operation.name for operation in before}
-    if len(names) != 2 or names[0] != source or names[1] not in defined:
-        raise UserError(f"layer {layer.name!r}: must take an earlier layer's output from that of the layer before")
-    types = [_bounds(before, one)[0] for one in names]
-    fraction = max(kind.fraction for kind in types)
-    integer = max(kind.integer + (not kind.signed) for kind in types) + 1
-    # Of two unsigned values the difference has no bit more than the sign.
-    integer -= not (types[0].signed or types[1].signed)
-    return Subtract(name, source, names[1], FixedType(integer + fraction, integer))
+    return Dense(name, sources[0], weight, plain_weight, bias, plain_bias, accum)
 
 
 def _bounds(operations: list[Operation], source: str) -> tuple[FixedType, Interval]:
@@ -172,8 +181,13 @@ def _accumulator(weight: Ints, bias: Ints, bits: int, bias_bits: int, x: Interva
     low, high = ends.min(0), ends.max(0)
     start = bias << (fraction - bias_bits)
     extremes = [low, high, start, start + low.sum(0), start + high.sum(0)]
-    width = max(max(int(v.max()).bit_length(), int(~v.min()).bit_length()) for v in extremes) + 1
+    width = _signed_width(*extremes)
     return FixedType(width, width - fraction)
+
+
+def _signed_width(*values: Ints) -> int:
+    """Bits of the narrowest two's complement integer that holds all `values`."""
+    return max(max(int(v.max()).bit_length(), int(~v.min()).bit_length()) for v in values) + 1
 
 
 def _integers(values: Any, kind: FixedType, what: str) -> Ints:
