@@ -1,0 +1,235 @@
+"""An autoencoder on a contrastive embedding (AXOL1TL v5 style): score = |decoded - embedding|^2.
+
+The embedding is trained by VICReg (Bardes, Ponce & LeCun 2105.04906): two views of an event (see
+axo.models.augment) shall lie close to each other (invariance), every component shall keep a spread
+over events (variance), and no two shall say the same (covariance); the three act on a projection
+that is dropped afterwards. A small autoencoder learns meanwhile to reconstruct the embedding of the
+events as they are; its gradient stops at the embedding. Both run in firmware.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axo.errors import UserError
+from axo.models import layers
+from axo.models.augment import Augmentations, Augmenter
+from axo.models.backend import import_keras, import_tensorflow
+from axo.models.family import Arrays, Metrics, Penalty
+from axo.models.pruning import Pruning
+from axo.models.scaling import Scaling
+from axo.models.surprise import surprise, surprise_table
+from axo.network import CMS_WORDS, FixedType, Network, Subtract, SumOfSquares
+from axo.network.export import layer_operations
+
+tf, keras = import_tensorflow(), import_keras()
+
+SCORE_BITS = 18
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the three terms of VICReg, as in the paper, and of the autoencoder's error."""
+
+    invariance: float = 25.0
+    variance: float = 25.0
+    covariance: float = 1.0
+    error: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.invariance, self.variance, self.covariance) < 0 or self.error <= 0:
+            raise UserError("weights must not be negative, and that of the error must be positive")
+
+
+@dataclass(frozen=True)
+class VicregConfig:
+    """Sizes and types. Bits and integer bits are those of ap_fixed (the sign included), of all layers.
+
+    `hidden` are the embedder's hidden layers, `embedding` its outputs, `projection` the layers on top
+    that only the training sees, `bottleneck` the one hidden layer of the autoencoder. `pruning` has
+    one sparsity for each quantised layer: the embedder's, then the autoencoder's two. Events are
+    drawn with a frequency of P**-tail, where P is the fraction of zero bias in which the event's
+    rarest object is present and as hard.
+    """
+
+    hidden: tuple[int, ...] = (32,)
+    embedding: int = 12
+    projection: tuple[int, ...] = (64, 64)
+    bottleneck: int = 6
+    weight_bits: int = 6
+    weight_integer: int = 2
+    bias_bits: int = 8
+    bias_integer: int = 5
+    activation_bits: int = 8
+    activation_integer: int = 5
+    embedding_bits: int = 8
+    embedding_integer: int = 5
+    augmentations: Augmentations = field(default_factory=Augmentations)
+    weights: Weights = field(default_factory=Weights)
+    tail: float = 0.4
+    pruning: Pruning = field(default_factory=lambda: Pruning((0.5, 0.0, 0.0, 0.0)))
+    learning_rate: float = 0.002
+
+    def __post_init__(self) -> None:
+        if min(*self.hidden, self.embedding, *self.projection, self.bottleneck) < 1:
+            raise UserError("layer sizes must be positive")
+        if self.learning_rate <= 0 or not 0 <= self.tail < 1:
+            raise UserError("learning_rate must be positive, and tail at least 0 and below 1")
+        if len(self.pruning.sparsity) != len(self.hidden) + 3:
+            raise UserError(f"pruning: {len(self.hidden) + 3} sparsities are needed, one a layer")
+
+
+class Vicreg:
+    """The family's model: see axo.models.family.Family. `encoder` is the whole network to the errors."""
+
+    Config = VicregConfig
+
+    def __init__(self, config: VicregConfig, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
+        keras.utils.set_random_seed(seed)
+        self.config, self.scaling, self.seed = config, scaling, seed
+        self.surprise = surprise_table(words)
+        self._embed, autoencode = _embedder(config), _autoencoder(config)
+        self.encoder = _whole(self._embed, autoencode)
+        self._errors = keras.Sequential([keras.Input((config.embedding,)), *autoencode])
+        self._project = keras.Sequential(
+            [keras.Input((config.embedding,))]
+            + [keras.layers.Dense(n, "relu") for n in config.projection[:-1]]
+            + [keras.layers.Dense(config.projection[-1])]
+        )
+        self._augment = Augmenter(config.augmentations, scaling)
+        self._trainable = [
+            variable
+            for part in (self._embed, self._errors, self._project)
+            for variable in part.trainable_variables
+        ]
+        self._optimizer = keras.optimizers.Adam(config.learning_rate)
+        self._optimizer.build(self._trainable)
+        self._kernels = [layer.kernel for layer in self.encoder.layers if type(layer).__name__ == "QDense"]
+        self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in self._kernels]
+
+    @property
+    def variables(self) -> list[Any]:
+        return [*self._trainable, *self._optimizer.variables, *self._masks]
+
+    def prepare(self, words: NDArray[np.int16]) -> Arrays:
+        """The raw words themselves: views are made of them."""
+        return (np.ascontiguousarray(words, np.int16),)
+
+    def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
+        return np.exp(self.config.tail * surprise(self.surprise, words).max(axis=1) ** 2 / 2)
+
+    def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
+        with tf.GradientTape() as tape:
+            metrics = self._loss(batch[0], tf.stack([self.seed, tf.cast(step, tf.int32)]), penalty)
+        # Half a cosine from the full rate to a hundredth of it: the quantised weights settle.
+        rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
+        self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
+        self._optimizer.apply(tape.gradient(metrics["loss"], self._trainable), self._trainable)
+        for kernel, mask in zip(self._kernels, self._masks, strict=True):
+            kernel.assign(kernel * mask)
+        return metrics
+
+    def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
+        total: dict[str, float] = {}
+        chunk = 16384
+        for start in range(0, len(order), chunk):
+            words = tf.constant(arrays[0][order[start : start + chunk]])
+            for name, value in self._loss(words, tf.constant([0, start])).items():
+                total[name] = total.get(name, 0.0) + float(value) * len(words)
+        return {name: value / len(order) for name, value in total.items()}
+
+    def end_epoch(self, progress: float) -> None:
+        for i, (kernel, mask) in enumerate(zip(self._kernels, self._masks, strict=True)):
+            mask.assign(self.config.pruning.mask(kernel.numpy(), i, progress))
+            kernel.assign(kernel * mask)
+
+    def export(self, name: str) -> Network:
+        return self.export_encoder(name, self.scaling, self.encoder)
+
+    @staticmethod
+    def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
+        """The score keeps every bit of the squares and saturates: an extreme event cannot wrap to a low one."""
+        head = scaling.operations()
+        body = layer_operations(encoder, head[-1].name, tuple(head))
+        error = body[-1]
+        assert isinstance(error, Subtract)
+        exact = FixedType(SCORE_BITS, SCORE_BITS - 2 * error.type.fraction, False, "TRN", "SAT")
+        score = SumOfSquares("score", error.name, exact, exact)
+        return Network(name, CMS_WORDS, (*head, *body, score), score.name, error.name)
+
+    def _loss(self, words: Any, seed: Any, penalty: Penalty | None = None) -> Metrics:
+        weights, seeds = self.config.weights, tf.random.split(seed, 2)
+        views = [
+            self._project(self._embed(self._augment.inputs(self._augment.words(words, seeds[i]))))
+            for i in range(2)
+        ]
+        terms = vicreg_terms(*views)
+        embedding = self._embed(self._augment.inputs(tf.cast(words, tf.float32)))
+        fixed = tf.stop_gradient(embedding)
+        scores = tf.reduce_sum((self._errors(fixed) - fixed) ** 2, axis=1)
+        metrics = {**terms, "error": tf.reduce_mean(scores)}
+        metrics["loss"] = tf.add_n([getattr(weights, name) * metrics[name] for name in metrics])
+        if penalty is not None:
+            moving = tf.reduce_sum((self._errors(embedding) - embedding) ** 2, axis=1)
+            metrics["penalty"] = penalty(moving)
+            metrics["loss"] += metrics["penalty"]
+        return metrics
+
+
+FAMILY = Vicreg
+
+
+def vicreg_terms(first: Any, second: Any) -> Metrics:
+    """The terms of VICReg of two views (n, d) each: invariance, variance, covariance (2105.04906, eqs. 1-6).
+
+    Sums over d are divided by d, and the variance and covariance terms are sums over both views.
+    """
+    variance = covariance = 0.0
+    size = int(first.shape[1])
+    for view in (first, second):
+        centred = view - tf.reduce_mean(view, axis=0)
+        count = tf.cast(tf.shape(view)[0] - 1, tf.float32)
+        matrix = tf.transpose(centred) @ centred / count
+        spread = tf.sqrt(tf.linalg.diag_part(matrix) + 1e-4)
+        variance += tf.reduce_mean(tf.nn.relu(1.0 - spread))
+        covariance += (tf.reduce_sum(matrix**2) - tf.reduce_sum(tf.linalg.diag_part(matrix) ** 2)) / size
+    invariance = tf.reduce_mean(tf.reduce_sum((first - second) ** 2, axis=1)) / size
+    return {"invariance": invariance, "variance": variance, "covariance": covariance}
+
+
+def _embedder(config: VicregConfig) -> Any:
+    inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
+    for index, size in enumerate(config.hidden):
+        x = _dense(config, f"embed{index}", size)(x)
+        x = layers.relu(f"relu{index}", config.activation_bits, config.activation_integer)(x)
+    x = _dense(config, f"embed{len(config.hidden)}", config.embedding)(x)
+    x = layers.linear("embedding", config.embedding_bits, config.embedding_integer)(x)
+    return keras.Model(inputs, x, name="embedder")
+
+
+def _autoencoder(config: VicregConfig) -> list[Any]:
+    """The layers from the embedding to its reconstruction, which has the embedding's type."""
+    return [
+        _dense(config, "encode", config.bottleneck),
+        layers.relu("bottleneck", config.activation_bits, config.activation_integer),
+        _dense(config, "decode", config.embedding),
+        layers.linear("decoded", config.embedding_bits, config.embedding_integer),
+    ]
+
+
+def _whole(embedder: Any, autoencoder: list[Any]) -> Any:
+    """``network_input`` -> decoded - embedding; names are those of the network's operations."""
+    embedding = decoded = embedder.output
+    for layer in autoencoder:
+        decoded = layer(decoded)
+    error = keras.layers.Subtract(name="error")([decoded, embedding])
+    return keras.Model(embedder.input, error, name="autoencoder")
+
+
+def _dense(config: VicregConfig, name: str, size: int) -> Any:
+    weight, bias = (config.weight_bits, config.weight_integer), (config.bias_bits, config.bias_integer)
+    return layers.dense(name, size, weight, bias)
