@@ -152,7 +152,7 @@ class Vicreg:
 
     @staticmethod
     def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
-        """The score keeps every bit of the squares and saturates: an extreme event cannot wrap to a low one."""
+        """The score keeps every bit of the squares; it saturates, so an extreme event cannot wrap."""
         head = scaling.operations()
         body = layer_operations(encoder, head[-1].name, tuple(head))
         error = body[-1]
