@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from axo.config import parse, read_config
+from axo.decorrelators.method import make_method
 from axo.errors import UserError, nearest
 from axo.models.family import find_family
 from axo.models.scaling import ScalingConfig
@@ -77,7 +78,9 @@ class Release:
 class Config:
     """One model: its `name`, its `family` (a module of axo.models), one training per seed.
 
-    `note` goes to the model card: how the configuration came about, what a user must know.
+    `decorrelation` names a `method` (a module of axo.decorrelators) and gives its options; without it the
+    score is left as it is. `note` goes to the model card: how the configuration came about, what a user
+    must know.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Config:
     training: Training = field(default_factory=Training)
     release: Release = field(default_factory=Release)
     model: dict[str, Any] = field(default_factory=dict)
+    decorrelation: dict[str, Any] | None = None
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -98,13 +102,17 @@ class Config:
         """Plain JSON of all that shapes the release: the folder is left out, for data have digests."""
         document = dataclasses.asdict(self)
         del document["data"]["folder"]
+        if self.decorrelation is None:
+            del document["decorrelation"]
         return document
 
     def training_document(self) -> dict[str, Any]:
         """The part that shapes the weights of one seed: a checkpoint is resumed if this is unchanged."""
         document = self.document()
-        shaping = ("family", "scaling", "training", "model")
-        return {key: document[key] for key in shaping} | {"stride": self.data.validation_stride}
+        shaping = ("family", "scaling", "training", "model", "decorrelation")
+        return {key: document[key] for key in shaping if key in document} | {
+            "stride": self.data.validation_stride
+        }
 
 
 def find_config(name: str) -> Path:
@@ -131,4 +139,6 @@ def read_training(name: str, folder: str | None = None) -> tuple[Config, Any]:
         family = find_family(config.family)
     except UserError as error:
         raise UserError(f"{path}: family: {error}") from error
+    if config.decorrelation is not None:
+        make_method(config.decorrelation, f"{path}: decorrelation")
     return config, parse(family.Config, config.model, f"{path}: model")

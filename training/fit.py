@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axo.decorrelators.method import Method, make_method
 from axo.errors import UserError
 from axo.models.family import Family, find_family
 from axo.models.scaling import Scaling
@@ -64,7 +65,13 @@ def fit(
     # The same rows for every seed, for their losses are compared.
     drawn = _order(model.frequency(validation), len(validation), np.random.default_rng(0))
     frequency = model.frequency(train)
-    run_epoch = _epoch(model, model.prepare(train), batch, steps, epochs) if done < epochs else None
+    method = None
+    if config.decorrelation is not None:
+        method = make_method(config.decorrelation, "decorrelation")
+    run_epoch = None
+    if done < epochs:
+        beside = () if method is None else method.prepare(train, frequency)
+        run_epoch = _epoch(model, method, model.prepare(train), beside, batch, steps, epochs)
     while run_epoch is not None and done < epochs:
         begun = time.perf_counter()
         order = _order(frequency, len(train), np.random.default_rng([seed, done]))
@@ -84,7 +91,12 @@ def fit(
             f"{metrics['validation_loss']:.4f}  {steps * batch / spent:,.0f} events/s"
         )
     speed = float(np.median([metrics["events_per_s"] for metrics in history]))
-    return Fitted(seed, model, history, model.validate(held_out, drawn), speed)
+    metrics = model.validate(held_out, drawn)
+    if method is not None:
+        # Seeds are compared by what was minimised; the last epoch's mean is of a million events.
+        penalty = history[-1]["penalty"]
+        metrics |= {"loss": metrics["loss"] + penalty, "penalty": penalty}
+    return Fitted(seed, model, history, metrics, speed)
 
 
 def _order(frequency: NDArray[np.float64] | None, events: int, generator: np.random.Generator) -> Rows:
@@ -95,19 +107,30 @@ def _order(frequency: NDArray[np.float64] | None, events: int, generator: np.ran
 
 
 def _epoch(
-    model: Family, arrays: tuple[NDArray[Any], ...], batch: int, steps: int, epochs: int
+    model: Family,
+    method: Method | None,
+    arrays: tuple[NDArray[Any], ...],
+    beside: tuple[NDArray[Any], ...],
+    batch: int,
+    steps: int,
+    epochs: int,
 ) -> Callable[[NDArray[np.int64], int], dict[str, float]]:
-    """A function (order of events, epoch) -> mean metrics, that runs a whole epoch inside TensorFlow."""
+    """A function (order of events, epoch) -> mean metrics, that runs a whole epoch inside TensorFlow.
+
+    `arrays` are the model's, `beside` those of the decorrelation, if any: rows of both are drawn together.
+    """
     from axo.models.backend import import_tensorflow
 
     tf = import_tensorflow()
-    constants = tuple(tf.constant(array) for array in arrays)
+    constants = tuple(tf.constant(array) for array in (*arrays, *beside))
     total = float(steps * epochs)
 
     # Compiling with XLA takes half a minute and gives a third more speed.
     @tf.function(jit_compile=total > 500)
     def one(rows: Any, step: Any) -> Any:
-        return model.train_step(rows, step, tf.cast(step, tf.float32) / total)
+        rows, known = rows[: len(arrays)], rows[len(arrays) :]
+        penalty = None if method is None else lambda scores: method.penalty(scores, known)
+        return model.train_step(rows, step, tf.cast(step, tf.float32) / total, penalty)
 
     @tf.function
     def whole(order: Any, first: Any) -> Any:
@@ -116,7 +139,7 @@ def _epoch(
             metrics = one(rows, first + i)
             return i + 1, {name: totals[name] + metrics[name] for name in totals}
 
-        rows = tuple(tf.zeros((batch, *array.shape[1:]), array.dtype) for array in arrays)
+        rows = tuple(tf.zeros((batch, *array.shape[1:]), array.dtype) for array in constants)
         names = one.get_concrete_function(rows, tf.constant(0)).structured_outputs
         zeros = {name: tf.constant(0.0) for name in names}
         return tf.while_loop(lambda i, _: i < steps, body, (tf.constant(0), zeros))[1]

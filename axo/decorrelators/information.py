@@ -35,7 +35,8 @@ def mutual_information(
         bins = int(min(max(np.sqrt(effective / EVENTS_A_CELL), 2), MOST_BINS))
     rows, columns = rank_bins(x, bins, w), rank_bins(y, bins, w)
     shape = int(rows.max()) + 1, int(columns.max()) + 1
-    cells = np.bincount(rows * shape[1] + columns, w, minlength=shape[0] * shape[1]).reshape(shape)
+    flat = np.bincount(rows * shape[1] + columns, w, minlength=shape[0] * shape[1])
+    cells = flat.astype(np.float64).reshape(shape)
     return plug_in(cells) - _bias(cells, effective)
 
 
@@ -54,12 +55,11 @@ def rank_bins(values: ArrayLike, bins: int, weights: ArrayLike | None = None) ->
     itself, and the others are cut into `bins` of equal weight; there may then be more than `bins`.
     """
     _, inverse = np.unique(np.asarray(values), return_inverse=True)
-    return _cut(np.bincount(inverse, weights), bins)[inverse]
+    return _cut(np.bincount(inverse, weights).astype(np.float64), bins)[inverse]
 
 
 def _cut(mass: NDArray[np.float64], bins: int) -> NDArray[np.int64]:
     """Bin of each distinct value, from the weight that each has."""
-    mass = mass.astype(np.float64)
     heavy = mass >= mass.sum() / bins
     light = np.where(heavy, 0.0, mass)
     total = max(light.sum(), np.finfo(float).tiny)
