@@ -16,6 +16,7 @@ from axo.errors import UserError, nearest
 
 VERBS = {
     "train": ("axo.training.train", "train a model from a YAML configuration and export it"),
+    "evaluate": ("axo.training.evaluate", "compare models on the same events, with baselines and a ceiling"),
     "export": ("axo.training.export", "turn a trained Keras model into a network file"),
     "firmware": ("axo.firmware.command", "compile a network into verified firmware, with a report"),
     "report": ("axo.firmware.report_command", "print a firmware report and its change against a baseline"),

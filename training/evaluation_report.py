@@ -1,0 +1,277 @@
+"""An evaluation in words: tables for the terminal and for one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator
+from typing import Any
+
+Json = dict[str, Any]
+Table = tuple[str, str, list[str], list[list[str]]]
+"""Title, one line on how to read it, header, rows."""
+
+CAPTIONS = {
+    "roc": "Efficiency against the fraction of background that passes; working points are dotted.",
+    "scores": "Score distributions of background (filled) and signals.",
+    "efficiencies": "Efficiencies at each working point (pure ones at fixed pure rate), with intervals.",
+    "information": "Mutual information of the score with what the existing triggers cut on.",
+    "dependence": "Fraction of background that passes, against pileup and numbers of objects.",
+}
+
+
+def tables(document: Json, brief: bool = False) -> Iterator[Table]:
+    """Every table of the report; a `brief` one leaves out what a plot shows better."""
+    for name, point in document["points"].items():
+        yield _efficiencies(document, name, point)
+    yield _areas(document)
+    if document["published"]:
+        yield _published(document)
+    yield _rates(document)
+    if any("of_the_way_efficiency" in _any_point(d) for d in document["detectors"].values()):
+        yield _of_the_way(document)
+    yield from _arithmetic(document)
+    yield _information(document)
+    if not brief:
+        yield from _dependence(document)
+    yield from _seeds(document)
+
+
+def text_of(document: Json) -> str:
+    """The report for a terminal."""
+    parts = [headline(document)]
+    for title, about, header, rows in tables(document, brief=True):
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+        lines = [
+            "  ".join(
+                c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in [header, *rows]
+        ]
+        parts.append(
+            "\n".join([title, *([about] if about else []), *(f"  {line.rstrip()}" for line in lines)])
+        )
+    parts += [f"note: {note}" for note in document["notes"]]
+    return "\n\n".join(parts)
+
+
+def to_html(document: Json, pictures: dict[str, bytes]) -> str:
+    """One self-contained page; `pictures` are PNG bytes by name."""
+    body = [f"<h1>Evaluation of {html.escape(', '.join(_models(document)))}</h1>"]
+    body.append(f"<p>{html.escape(headline(document))}</p>")
+    for name, picture in pictures.items():
+        caption = html.escape(CAPTIONS[name])
+        data = base64.b64encode(picture).decode()
+        body.append(
+            f"<figure><img alt='{caption}' src='data:image/png;base64,{data}'>"
+            f"<figcaption>{caption}</figcaption></figure>"
+        )
+    for title, about, header, rows in tables(document):
+        body.append(f"<h2>{html.escape(title)}</h2>" + (f"<p>{html.escape(about)}</p>" if about else ""))
+        body.append(f"<table><tr>{_cells(header, 'th')}</tr>")
+        body += [f"<tr>{_cells(row, 'td')}</tr>" for row in rows]
+        body.append("</table>")
+    notes = [*document["notes"], *_provenance(document)]
+    body.append("<h2>Notes</h2><ul>" + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>")
+    return _PAGE.replace("@body@", "\n".join(body))
+
+
+def headline(document: Json) -> str:
+    """What was compared, on what, and what the intervals are."""
+    background = document["background"]
+    kind = "zero-bias" if document["zero_bias"] else "background"
+    menu = document["menu"]
+    return (
+        f"{', '.join(_models(document))} on {background['events']:,} {kind} events of {background['file']} "
+        f"and {len(document['signals'])} signals. "
+        + (f"Rates are for {document['bunches']} bunches. " if document["bunches"] else "")
+        + (f"Pure: no unprescaled seed of menu {menu['name']}, column {menu['column']}. " if menu else "")
+        + "Intervals are 68.3 %: Clopper-Pearson at a fixed cut for efficiencies; for geometric means, "
+        f"ratios and fractions a paired bootstrap of events ({document['replicas']} replicas), cuts included."
+    )
+
+
+def _models(document: Json) -> list[str]:
+    return [name for name, d in document["detectors"].items() if d["kind"] == "model"]
+
+
+def _any_point(detector: Json) -> Json:
+    return next(iter(detector["points"].values()))
+
+
+def _efficiencies(document: Json, name: str, point: Json) -> Table:
+    pure = point["pure"]
+    key, mean = ("pure_efficiency", "pure_geometric_mean") if pure else ("efficiency", "geometric_mean")
+    rows = [
+        [detector_name]
+        + [_plus_minus(detector["points"][name][key][signal]) for signal in document["signals"]]
+        + [_plus_minus(detector["points"][name][mean])]
+        for detector_name, detector in document["detectors"].items()
+    ]
+    title = f"{'Pure efficiency' if pure else 'Efficiency'} at {point['label']}"
+    about = f"At most {point['fraction']:.3g} of the background passes{' and is pure' if pure else ''}."
+    return title, about, ["detector", *document["signals"], "geometric mean"], rows
+
+
+def _areas(document: Json) -> Table:
+    rows = [
+        [name, *(_plus_minus(detector["auc"][signal]) for signal in document["signals"])]
+        for name, detector in document["detectors"].items()
+    ]
+    return "Area under the ROC curve", "", ["detector", *document["signals"]], rows
+
+
+def _published(document: Json) -> Table:
+    header = ["", *(f"{entry['signal']} ({name})" for name, entry in document["published"].items())]
+    rows = [
+        ["FAD, AUC", *(f"{entry['auc']:.3f}" for entry in document["published"].values())],
+        ["FAD, at FPR 1e-5", *(f"{e['efficiency_at_1e-5']:.1e}" for e in document["published"].values())],
+    ]
+    for name, detector in document["detectors"].items():
+        rows.append([f"{name}, AUC", *(f"{detector['auc'][s]['value']:.3f}" for s in document["published"])])
+        if point := detector["points"].get("fpr_1em5"):
+            cells = [f"{point['efficiency'][s]['value']:.1e}" for s in document["published"]]
+            rows.append([f"{name}, at FPR 1e-5", *cells])
+    return "Beside the published figures", "Vaselli et al. 2508.11594 (FAD) on ADC2021 data.", header, rows
+
+
+def _rates(document: Json) -> Table:
+    has_menu = document["menu"] is not None
+    header = ["detector", "working point", "cut", "passed", "rate kHz"]
+    header += ["pure rate kHz", "purity"] if has_menu else []
+    rows = []
+    for name, detector in document["detectors"].items():
+        for key, point in document["points"].items():
+            found = detector["points"][key]
+            if "passed" not in found:
+                continue
+            cut = "-" if found["cut"] is None else f"{found['cut']:.6g}"
+            row = [name, point["label"], cut, str(found["passed"]), _plus_minus(found["rate_khz"])]
+            row += [_plus_minus(found["pure_rate_khz"]), _plus_minus(found["purity"])] if has_menu else []
+            rows.append(row)
+    return "Background at the working points", "An event passes above the cut.", header, rows
+
+
+def _of_the_way(document: Json) -> Table:
+    header = ["detector", "working point", *document["signals"], "geometric mean"]
+    rows = []
+    for name, detector in document["detectors"].items():
+        for key, point in document["points"].items():
+            way = detector["points"][key].get(f"of_the_way_{'pure_' if point['pure'] else ''}efficiency")
+            if way:
+                rows.append([name, point["label"], *(_plus_minus(value, 2) for value in way.values())])
+    about = "(efficiency - HT cut) / (supervised - HT cut); a dash where supervised is not above the HT cut."
+    return "The way from trivial to supervised", about, header, rows
+
+
+def _arithmetic(document: Json) -> Iterator[Table]:
+    header = ["model", "against", "working point", *document["signals"], "geometric mean"]
+    rows, remarks = [], []
+    for name, detector in document["detectors"].items():
+        found = detector.get("arithmetic")
+        if not found:
+            continue
+        if "quantised_events" in found:
+            remarks.append(
+                f"{name}: quantised Keras model against the network: {found['quantised_mismatches']} "
+                f"mismatches in {found['quantised_events']:,} events."
+            )
+        if "absent" in found:
+            remarks.append(f"{name}: no float parent ({found['absent']}).")
+        for kind, points in found.get("ratios", {}).items():
+            for key, ratios in points.items():
+                cells = [_plus_minus(value, 3) for value in ratios.values()]
+                rows.append([name, kind.replace("_", ", "), document["points"][key]["label"], *cells])
+    about = (
+        "Efficiency of the fixed-point network over that of the same weights without quantisers (float), and "
+        "without rounding but with the types' saturation (float, saturating). " + " ".join(remarks)
+    )
+    if rows or remarks:
+        yield "Fixed point against float", about, header, rows
+
+
+def _information(document: Json) -> Table:
+    found = {
+        n: d["mutual_information"] for n, d in document["detectors"].items() if "mutual_information" in d
+    }
+    variables = list(next(iter(found.values())))
+    rows = [
+        [name, *(f"{values[v]:.4f}" for v in variables), f"{max(values.values()):.4f}"]
+        for name, values in found.items()
+    ]
+    about = "Nats, over all background events; binned by rank, bias taken off."
+    return "Mutual information with trigger variables", about, ["detector", *variables, "largest"], rows
+
+
+def _dependence(document: Json) -> Iterator[Table]:
+    found = {n: d["dependence"] for n, d in document["detectors"].items() if "dependence" in d}
+    first = next(iter(found.values()))
+    point = document["points"][first["point"]]
+    for variable in first:
+        if variable == "point":
+            continue
+        header = [f"mean {variable}", "events", *found]
+        rows = [
+            [f"{row['mean']:.3g}", f"{row['events']:,}"]
+            + [_small(detector[variable][i]["fraction"]) for detector in found.values()]
+            for i, row in enumerate(first[variable])
+        ]
+        yield f"Fraction passing at {point['label']} against {variable}", "", header, rows
+
+
+def _seeds(document: Json) -> Iterator[Table]:
+    rows = []
+    for name, detector in document["detectors"].items():
+        card = detector.get("card")
+        for point, value in ((card or {}).get("seed_spread") or {}).items():
+            mean, deviation = value["mean"], value["standard_deviation"]
+            relative = f"{100 * deviation / mean:.0f} %" if mean > 0 else "-"
+            seeds = str(len(card["seeds"]))
+            rows.append([name, point, seeds, f"{mean:.4f}", f"{deviation:.4f}", relative])
+    if rows:
+        header = ["model", "working point", "seeds", "geometric mean", "standard deviation", "relative"]
+        yield "Spread between seeds", "From the model card: on the data named there.", header, rows
+
+
+def _provenance(document: Json) -> Iterator[str]:
+    for name, sample in {"background": document["background"], **document["signals"]}.items():
+        digest = sample["words_sha256"][:16]
+        yield f"{name}: {sample['file']}, {sample['events']:,} events, words sha256 {digest}"
+    for name in _models(document):
+        yield f"{name}: network sha256 {document['detectors'][name]['network_sha256']}"
+    yield ", ".join(f"{name} {version}" for name, version in document["versions"].items())
+
+
+def _plus_minus(value: Json | None, digits: int = 4) -> str:
+    if value is None:
+        return "-"
+    up, down = value["high"] - value["value"], value["value"] - value["low"]
+    return f"{value['value']:.{digits}f} +{up:.{digits}f} -{down:.{digits}f}"
+
+
+def _small(value: Json) -> str:
+    up, down = value["high"] - value["value"], value["value"] - value["low"]
+    return f"{value['value']:.2e} +{up:.1e} -{down:.1e}"
+
+
+def _cells(cells: list[str], tag: str) -> str:
+    return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>axo evaluation</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem; display: block; overflow-x: auto; }
+table { font-size: .85rem; }
+th, td { border: 1px solid #8886; padding: .2rem .5rem; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+th { background: #8882; }
+figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; border-radius: .4rem; }
+figcaption { opacity: .75; }
+</style></head><body>
+@body@
+</body></html>
+"""
