@@ -17,9 +17,11 @@ from axo.errors import UserError, nearest
 VERBS = {
     "train": ("axo.training.train", "train a model from a YAML configuration and export it"),
     "evaluate": ("axo.training.evaluate", "compare models on the same events, with baselines and a ceiling"),
+    "select": ("axo.training.select", "rank trained models without looking at signals"),
     "export": ("axo.training.export", "turn a trained Keras model into a network file"),
     "firmware": ("axo.firmware.command", "compile a network into verified firmware, with a report"),
     "report": ("axo.firmware.report_command", "print a firmware report and its change against a baseline"),
+    "decorrelate": ("axo.training.decorrelate", "draw the strength of a decorrelation against its gain"),
     "tradeoff": ("axo.training.tradeoff", "draw LUTs against signal efficiency of trained models"),
     "inspect": ("axo.network.command", "check and describe a network file; import a CMS description"),
     "replay": ("axo.emulator.command", "rates, purity, overlaps and efficiencies on recorded events"),

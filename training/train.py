@@ -124,6 +124,7 @@ def _evaluate(
     config: Config, fitted: Fitted, work: Path, test: Words, signals: dict[str, Words]
 ) -> _Evaluated:
     from axo.models.evaluate import evaluate_keras, write_keras
+    from axo.network import write_network
 
     from .figures import figures
 
@@ -134,7 +135,9 @@ def _evaluate(
     found = {name: evaluate_keras(path, network, words)[0] for name, words in signals.items()}
     result = figures(scores, found, network, config.release)
     points = {name: point["threshold_word"] for name, point in result["rates"].items()}
-    return _Evaluated(dataclasses.replace(network, thresholds=points), path, result)
+    network = dataclasses.replace(network, thresholds=points)
+    write_network(work / f"seed{fitted.seed}.network.json", network)  # for axo select
+    return _Evaluated(network, path, result)
 
 
 def _release(
