@@ -25,6 +25,7 @@ from axo.controllers.interface import (
     Decision,
     Measurement,
     config_from_json,
+    decision_from_json,
     make_controller,
     to_json,
 )
@@ -120,21 +121,32 @@ class Engine:
             return self._override(state, json.loads(text))
         return self._confirmation(state, json.loads(text))
 
+    def carried_over(self, state: dict[str, Any], outputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """`state` with what later journalled `outputs` say was decided and published, for a start under
+        other settings: nothing else of it outlives one."""
+        controller, out = state["controller"], state["out"]
+        for output in outputs:
+            if output["decision"] is not None and output["decision"]["accepted"]:
+                decision = decision_from_json(output["decision"], "journalled decision")
+                controller = self._controller.caught_up(controller, decision)
+            if output["publish"]:
+                out = output["thresholds"]["threshold_words"]
+        return {**state, "settings": None, "controller": controller, "out": out}
+
     def _start(self, state: dict[str, Any] | None) -> Step:
         """The same settings go on; other settings begin anew, from the thresholds that are out."""
         settings = self.settings.to_json()
         if state is not None and state["settings"] == settings:
             return Step(state, _output())
-        controller = dict(self._controller.initial_state())
         alarms: list[dict[str, Any]] = []
-        out = {} if state is None else state["out"]
-        if state is not None:
-            # What has been decided stays decided.
-            controller |= {key: state["controller"][key] for key in ("run", "lumi_section", "effective")}
+        if state is None:
+            controller, out = self._controller.initial_state(), {}
+        else:
+            controller, out = self._controller.begun_again(state["controller"]), state["out"]
         for seed in self.settings.control.seeds:
             word = out.get(seed.name, seed.initial_word)
             if seed.min_word <= word <= seed.max_word:
-                controller = _following(controller, {seed.name: word})
+                controller = self._controller.following(controller, {seed.name: word})
             else:
                 text = f"threshold word {word} is out, beyond the new limits; {seed.initial_word} is next"
                 alarms.append({"code": "settings", "seed": seed.name, "text": text})
@@ -146,9 +158,10 @@ class Engine:
 
     def _record(self, state: dict[str, Any], text: str) -> Step:
         measurement = read_record(text)
-        before = dict(state["controller"])
+        before = state["controller"]
         if self.settings.mode == DRY_RUN:
-            before = _following(before, _in_force(measurement, self.settings.control))
+            in_force = _in_force(measurement, self.settings.control)
+            before = self._controller.following(before, in_force)
         after, decision = self._controller.decide(before, measurement)
         state = {**state, "controller": after}
         alarms = [dataclasses.asdict(alarm) for alarm in decision.alarms]
@@ -164,7 +177,7 @@ class Engine:
         proposal = _proposal(decision, state["out"])
         if self.settings.mode == CONFIRM:
             # Nothing is out before a person says so: the thresholds of before go on counting.
-            after = {**after, **{key: before[key] for key in ("words", "history", "changes")}}
+            after = self._controller.unapplied(before, after)
             state = {**state, "controller": after, "proposal": proposal}
         output = _output(decision=decision, alarms=alarms + more, proposal=proposal)
         return Step(state, {**output, "measured": measured}, decided)
@@ -186,7 +199,7 @@ class Engine:
             reason = f"a person chose {command['mode']}"
             seeds = tuple(dataclasses.replace(seed, reason=reason) for seed in decision.seeds)
             decision = dataclasses.replace(decision, seeds=seeds)
-        state = {**state, "controller": dict(controller), "proposal": None}
+        state = {**state, "controller": controller, "proposal": None}
         if self.settings.mode == DRY_RUN or decision.run == 0:
             return Step(state, _output(decision=decision))
         return self._published(state, decision, [])
@@ -199,22 +212,8 @@ class Engine:
         state = {**state, "proposal": None}
         if not command["accept"]:
             return Step(state, _output())
-        controller = state["controller"]
-        modes = controller["modes"]
-        for name, word in proposal["threshold_words"].items():
-            controller, decision = self._controller.override(controller, name, "manual", word)
-        controller = {**controller, "modes": modes}
-        seeds = tuple(
-            dataclasses.replace(
-                seed,
-                mode=modes[seed.name],
-                previous_word=state["controller"]["words"][seed.name],
-                reason="a person confirmed the proposal",
-            )
-            for seed in decision.seeds
-        )
-        state = {**state, "controller": controller}
-        return self._published(state, dataclasses.replace(decision, seeds=seeds), [])
+        controller, decision = self._controller.confirmed(state["controller"], proposal["threshold_words"])
+        return self._published({**state, "controller": controller}, decision, [])
 
     def _published(self, state: dict[str, Any], decision: Decision, alarms: list[dict[str, Any]]) -> Step:
         thresholds = {
@@ -285,21 +284,6 @@ def _output(
     }
 
 
-def carried_over(state: dict[str, Any], outputs: list[dict[str, Any]]) -> dict[str, Any]:
-    """`state` with what later journalled `outputs` say was decided and published, for a start under other
-    settings: nothing else of it outlives one."""
-    controller, out = dict(state["controller"]), state["out"]
-    for output in outputs:
-        decision = output["decision"]
-        if decision is not None and decision["accepted"]:
-            controller["run"] = decision["run"] or None
-            controller["lumi_section"] = decision["lumi_section"]
-            controller["effective"] = decision["effective_lumi_section"]
-        if output["publish"]:
-            out = output["thresholds"]["threshold_words"]
-    return {**state, "settings": None, "controller": controller, "out": out}
-
-
 def _in_force(measurement: Measurement, control: ControllerConfig) -> dict[str, int]:
     """Threshold words that the record says are in force, where they are within the configured limits."""
     words = {}
@@ -308,13 +292,3 @@ def _in_force(measurement: Measurement, control: ControllerConfig) -> dict[str, 
         if seed is not None and config.min_word <= seed.threshold_word <= config.max_word:
             words[config.name] = seed.threshold_word
     return words
-
-
-def _following(controller: Any, words: dict[str, int]) -> dict[str, Any]:
-    """A guard's state in which `words` are the thresholds, set by others (see axo.controllers.guard)."""
-    history = {name: [[0, word]] for name, word in words.items()}
-    return {
-        **controller,
-        "words": {**controller["words"], **words},
-        "history": {**controller["history"], **history},
-    }

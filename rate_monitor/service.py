@@ -20,7 +20,7 @@ from axo.errors import UserError
 
 from .alarms import SERVICE_ALARMS, AlarmBoard
 from .config import ServiceConfig
-from .engine import DRY_RUN, Engine, Step, carried_over
+from .engine import DRY_RUN, Engine, Step
 from .inputs import Input, Line, open_input
 from .journal import AlarmRow, Entry, Journal, JournalUnwritable
 from .logs import say
@@ -207,10 +207,10 @@ class Service:
                 if step.output != entry.output:
                     mend = "axo control --replay-journal"
                     say("journal_differs", logging.ERROR, entry=entry.number, mend=mend)
-                    return carried_over(state, [item.output for item in later])
+                    return self._engine.carried_over(state, [item.output for item in later])
                 derived = step.state
             return derived
-        return carried_over(state, [item.output for item in later])
+        return self._engine.carried_over(state, [item.output for item in later])
 
     def _restore_board(self) -> None:
         """Charts and log as they were."""

@@ -67,7 +67,7 @@ class Guarded:
             "candidate": None,
             "words": {seed.name: seed.initial_word for seed in self.config.seeds},
             "history": {seed.name: [[0, seed.initial_word]] for seed in self.config.seeds},
-            "changes": {seed.name: [] for seed in self.config.seeds},
+            "changes": {seed.name: [] for seed in self.config.seeds if seed.changes_per_hour is not None},
             "modes": {seed.name: "auto" for seed in self.config.seeds},
             "last": {seed.name: None for seed in self.config.seeds},
             "refused": {seed.name: None for seed in self.config.seeds},
@@ -109,14 +109,55 @@ class Guarded:
         state = {**state, "modes": {**state["modes"], seed: mode}}
         state = {**state, "effective": max(state["effective"], self._effective(state))}
         decisions = [
-            self._unmoved(state, item, "unchanged by the command for another seed")
+            self._seed_decision(state, item, "unchanged by the command for another seed")
             for item in self.config.seeds
             if item.name != seed
         ]
-        changed = self._unmoved(state, limits, f"a person chose {mode}")
-        state = _moved(state, seed, word)
+        changed = self._seed_decision(state, limits, f"a person chose {mode}")
+        state = _moved(state, {seed: word})
         decisions.append(replace(changed, threshold_word=word))
         return state, self._decision(state, decisions, ())
+
+    def following(self, state: State, words: Mapping[str, int]) -> State:
+        """State in which others set the thresholds (see `Controller.following`)."""
+        history = {name: [[0, word]] for name, word in words.items()}
+        return {
+            **state,
+            "words": {**state["words"], **words},
+            "history": {**state["history"], **history},
+        }
+
+    def unapplied(self, before: State, after: State) -> State:
+        """State when a decision's thresholds are not to be used (see `Controller.unapplied`)."""
+        return {**after, **{key: before[key] for key in ("words", "history", "changes")}}
+
+    def confirmed(self, state: State, words: Mapping[str, int]) -> tuple[State, Decision]:
+        """State and decision on thresholds that are to be used after all (see `Controller.confirmed`)."""
+        for name, word in words.items():
+            limits = self.config.seed(name)
+            if not limits.min_word <= word <= limits.max_word:
+                raise UserError(f"seed {name}: threshold word {word} is outside its limits")
+        state = {**state, "effective": max(state["effective"], self._effective(state))}
+        reason = "a person confirmed the proposal"
+        seeds = [
+            self._seed_decision(state, item, reason, new_word=words.get(item.name))
+            for item in self.config.seeds
+        ]
+        state = _moved(state, words)
+        return state, self._decision(state, seeds, ())
+
+    def begun_again(self, state: State) -> State:
+        """The initial state, what was decided staying decided (see `Controller.begun_again`)."""
+        return {**self.initial_state(), **{key: state[key] for key in ("run", "lumi_section", "effective")}}
+
+    def caught_up(self, state: State, decision: Decision) -> State:
+        """State that knows of a later decision (see `Controller.caught_up`)."""
+        return {
+            **state,
+            "run": decision.run or None,
+            "lumi_section": decision.lumi_section,
+            "effective": decision.effective_lumi_section,
+        }
 
     def _effective(self, state: State) -> int:
         return int(state["lumi_section"]) + self.config.delay_lumi_sections
@@ -150,7 +191,7 @@ class Guarded:
             **state,
             "effective": 0,
             "history": {name: [[0, word]] for name, word in words.items()},
-            "changes": {name: [] for name in words},
+            "changes": {name: [] for name in state["changes"]},
         }
 
     def _read(
@@ -195,39 +236,41 @@ class Guarded:
         faults: Mapping[str, str],
     ) -> tuple[State, list[SeedDecision]]:
         """State after the proposals within limits, and what became of each seed."""
-        decisions = []
+        decisions, words = [], {}
         for config in self.config.seeds:
             name = config.name
             rate, proposal = rates.get(name), proposals.get(name)
             nothing = "no change asked for" if rate is not None else "no rate to go by"
             target_khz = None if proposal is None else proposal.target_khz
-            decision = self._unmoved(state, config, faults.get(name, nothing), rate, target_khz)
+            reason, word = faults.get(name, nothing), None
             if state["modes"][name] != "auto":
-                decision = replace(decision, reason=f"a person chose {state['modes'][name]}")
+                reason = f"a person chose {state['modes'][name]}"
             elif proposal is not None and name not in faults:
                 word, limit = _limited(config, proposal.threshold_word, state)
-                decision = replace(decision, threshold_word=word, reason=proposal.reason + limit)
-                state = _moved(state, name, word)
-            decisions.append(decision)
-        return state, decisions
+                words[name], reason = word, proposal.reason + limit
+            decisions.append(self._seed_decision(state, config, reason, rate, target_khz, word))
+        return _moved(state, words), decisions
 
-    def _unmoved(
+    def _seed_decision(
         self,
         state: State,
         config: SeedConfig,
         reason: str,
         rate: Rate | None = None,
         target_khz: float | None = None,
+        new_word: int | None = None,
     ) -> SeedDecision:
+        """What became of a seed: its threshold is `new_word`, or as it was."""
         word = state["words"][config.name]
         target_khz = config.target_khz if target_khz is None else target_khz
         rate_khz = None if rate is None else rate.rate_khz
         in_band = None if rate_khz is None else abs(rate_khz / target_khz - 1) <= config.band
         mode = state["modes"][config.name]
-        return SeedDecision(config.name, word, word, mode, reason, rate_khz, target_khz, in_band)
+        new_word = word if new_word is None else new_word
+        return SeedDecision(config.name, new_word, word, mode, reason, rate_khz, target_khz, in_band)
 
     def _hold(self, state: State, measurement: Measurement, alarm: Alarm) -> Decision:
-        seeds = tuple(self._unmoved(state, config, alarm.text) for config in self.config.seeds)
+        seeds = tuple(self._seed_decision(state, config, alarm.text) for config in self.config.seeds)
         return Decision(measurement.run, measurement.lumi_section, state["effective"], False, seeds, (alarm,))
 
     def _decision(self, state: State, seeds: list[SeedDecision], alarms: tuple[Alarm, ...]) -> Decision:
@@ -379,17 +422,22 @@ def _recent(state: State, name: str) -> list[int]:
     return [section for section in state["changes"][name] if section > state["lumi_section"] - HOUR]
 
 
-def _moved(state: State, name: str, word: int) -> State:
-    """State with a new decided threshold word of seed `name`, when it is new."""
-    if word == state["words"][name]:
+def _moved(state: State, words: Mapping[str, int]) -> State:
+    """State with new decided threshold words, by seed name, where they are new."""
+    moved = {name: word for name, word in words.items() if word != state["words"][name]}
+    if not moved:
         return state
-    section, effective = state["lumi_section"], state["effective"]
-    history = [item for item in state["history"][name] if item[0] < effective]
-    in_force = [item for item in history if item[0] <= section][-1:]
-    later = [item for item in history if item[0] > section]
-    return {
-        **state,
-        "words": {**state["words"], name: word},
-        "history": {**state["history"], name: [*in_force, *later, [effective, word]]},
-        "changes": {**state["changes"], name: [*_recent(state, name), section]},
-    }
+    history, changes = dict(state["history"]), dict(state["changes"])
+    for name, word in moved.items():
+        history[name] = _continued(history[name], state["lumi_section"], state["effective"], word)
+        if name in changes:
+            changes[name] = [*_recent(state, name), state["lumi_section"]]
+    return {**state, "words": {**state["words"], **moved}, "history": history, "changes": changes}
+
+
+def _continued(history: list[list[int]], section: int, effective: int, word: int) -> list[list[int]]:
+    """Pairs of a lumi section and the threshold from it on: the one in force at `section`, and later ones."""
+    earlier = [item for item in history if item[0] < effective]
+    in_force = [item for item in earlier if item[0] <= section][-1:]
+    later = [item for item in earlier if item[0] > section]
+    return [*in_force, *later, [effective, word]]

@@ -16,7 +16,7 @@ import math
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 from axo.config import parse
@@ -88,7 +88,11 @@ class Measurement:
 
     def seed(self, name: str) -> SeedMeasurement | None:
         """The counters of seed `name`, or None when the record has none."""
-        return next((seed for seed in self.seeds if seed.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, SeedMeasurement]:
+        return {seed.name: seed for seed in reversed(self.seeds)}
 
     @property
     def live_s(self) -> float | None:
@@ -175,7 +179,11 @@ class ControllerConfig:
 
     def seed(self, name: str) -> SeedConfig:
         """The configuration of seed `name`; KeyError for an unknown one."""
-        return next(seed for seed in self.seeds if seed.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, SeedConfig]:
+        return {seed.name: seed for seed in self.seeds}
 
 
 @dataclass(frozen=True)
@@ -297,6 +305,21 @@ class Controller(Protocol):
         The decision is on the last lumi section seen, and replaces any that acts from the same one.
         Raises UserError for an unknown seed or mode, or a word outside the seed's limits.
         """
+
+    def following(self, state: State, words: Mapping[str, int]) -> State:
+        """State in which `words` are the thresholds, by seed name: others set them, and they are in force."""
+
+    def unapplied(self, before: State, after: State) -> State:
+        """`after`, the state that a decision gave in `before`, when its thresholds are not to be used."""
+
+    def confirmed(self, state: State, words: Mapping[str, int]) -> tuple[State, Decision]:
+        """State and decision when a person lets thresholds `words` be used after all; modes stay."""
+
+    def begun_again(self, state: State) -> State:
+        """The initial state, but for what has been decided in `state`: that stays decided."""
+
+    def caught_up(self, state: State, decision: Decision) -> State:
+        """State in which the lumi section of `decision`, an accepted one, is decided too."""
 
 
 @cache

@@ -47,7 +47,7 @@ class Options:
 class Controller:
     """PI on the logarithm of the rate, with the delay taken into account."""
 
-    VERSION = "1"
+    VERSION = "2"
 
     def __init__(self, config: ControllerConfig) -> None:
         self._config = config

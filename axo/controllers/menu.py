@@ -80,7 +80,7 @@ _FIRST_STEP, _LAST_STEP, _STEP_DECAY = 0.5, 0.005, 0.3  # in log(rate)
 class Controller:
     """Shares of the budgets, and thresholds that give them."""
 
-    VERSION = "1"
+    VERSION = "2"
 
     def __init__(self, config: ControllerConfig) -> None:
         self._config = config
@@ -103,7 +103,7 @@ class Controller:
 
     def propose(self, state: State, reading: Reading) -> tuple[State, dict[str, Proposal]]:
         """Thresholds of all seeds for the best shares at the pileup to come."""
-        steering, notes = self._steering.learn(state["steering"], reading)
+        steering, lesson = self._steering.learn(state["steering"], reading)
         state = self._correct({**state, "steering": steering}, reading)
         best = self.problem.best(np.exp(state["log_share"]), state["total"], np.array(state["pure"]))
         log_share = [
@@ -113,7 +113,7 @@ class Controller:
             math.exp(log_rate) * self._prescale(reading, name)
             for log_rate, name in zip(log_share, self._names, strict=True)
         ]
-        return {**state, "log_share": log_share}, self._steering.aim(steering, reading, targets_khz, notes)
+        return {**state, "log_share": log_share}, self._steering.aim(steering, reading, targets_khz, lesson)
 
     def _prescale(self, reading: Reading, name: str) -> float:
         """The prescale of a seed; 1 for one that is off or not in the record."""
@@ -138,7 +138,7 @@ class Controller:
                 factors[position] += _FOLLOW * (ratio - factors[position])
         total = state["total"]
         if measurement.total_passed is not None:
-            ratio = measurement.total_passed / live_ms / self.problem.total(rates)
+            ratio = measurement.total_passed / live_ms / float(self.problem.total(rates))
             total += _FOLLOW * (ratio - total)
         return {**state, "total": total, "pure": factors}
 
@@ -152,6 +152,9 @@ class Problem:
         order = sorted(set(groups))
         self._group = np.array([order.index(group) for group in groups])
         self._groups = len(order)
+        self._other_groups = 1.0 - np.eye(len(order))
+        self._by_group = np.argsort(self._group, kind="stable")
+        self._first_of_group = np.searchsorted(self._group[self._by_group], np.arange(len(order)))
         self._t = options.overlap
         self._exponent = options.exponent
         self._weights = np.array([stream.weight for stream in streams])
@@ -161,50 +164,50 @@ class Problem:
         self._budget = options.budget_khz * (1 - options.headroom)
         self._compute = None if options.compute_khz is None else options.compute_khz * (1 - options.headroom)
 
-    def total(self, rates: Floats) -> float:
-        """Events that fire any seed, in kHz, before correction."""
-        return float((self._loosest(rates) ** self._t).sum() ** (1 / self._t))
+    def total(self, rates: Floats) -> Floats:
+        """Events that fire any seed (...), in kHz, before correction, for `rates` (..., n)."""
+        return (self._loosest(rates) ** self._t).sum(axis=-1) ** (1 / self._t)
 
     def pure(self, rates: Floats) -> Floats:
-        """Pure rates (n,) in kHz, before correction."""
+        """Pure rates (..., n) in kHz, before correction."""
         others, alone = self._others(rates), rates**self._t
         return (others + alone) ** (1 / self._t) - others ** (1 / self._t)
 
-    def utility(self, rates: Floats, pure_factors: Floats) -> float:
-        """What is maximised."""
+    def utility(self, rates: Floats, pure_factors: Floats) -> Floats:
+        """What is maximised (...)."""
         pure = np.maximum(self.pure(rates) * pure_factors, 0.0)
-        return float((self._weights * pure**self._exponent).sum())
+        return pure**self._exponent @ self._weights
 
-    def use(self, rates: Floats, total_factor: float) -> float:
-        """The larger of the two budgets' used fractions."""
-        used = self.total(rates) * total_factor / self._budget
+    def use(self, rates: Floats, total_factor: float) -> Floats:
+        """The larger of the two budgets' used fractions (...)."""
+        used = self.total(rates) * (total_factor / self._budget)
         if self._compute is not None:
-            used = max(used, float((self._costs * rates).sum()) / self._compute)
+            used = np.maximum(used, rates @ self._costs / self._compute)
         return used
 
     def best(self, rates: Floats, total_factor: float, pure_factors: Floats) -> Floats:
-        """Rates (n,) near the best within the budgets, searched from `rates`."""
+        """Rates (n,) near the best within the budgets, searched from `rates` (n,)."""
         best = self._fitted(rates, total_factor)
         most = self.utility(best, pure_factors)
         step = _FIRST_STEP
         for _ in range(_STEPS):
-            if step < _LAST_STEP:
-                break
             uphill = self._gradient(best, pure_factors) * best
-            tried = [
-                self._fitted(best * np.exp(step * along / abs(along).max()), total_factor)
-                for along in self._directions(uphill, best)
-            ]
-            utilities = [self.utility(rates, pure_factors) for rates in tried]
-            if utilities and max(utilities) > most:
-                most = max(utilities)
-                best = tried[utilities.index(most)]
+            along = self._directions(uphill, best)
+            if step < _LAST_STEP or not len(along):
+                break
+            along *= step / abs(along).max(axis=1, keepdims=True)
+            tried = self._fitted(best * np.exp(along), total_factor)
+            utilities = self.utility(tried, pure_factors)
+            if utilities.max() > most:
+                most = utilities.max()
+                best = tried[utilities.argmax()]
             else:
                 step *= _STEP_DECAY
         return best
 
-    def _directions(self, uphill: Floats, rates: Floats) -> list[Floats]:
-        """Steps in log(rate) along one budget, the other, or both (where they cross); any may be best."""
+    def _directions(self, uphill: Floats, rates: Floats) -> Floats:
+        """Steps in log(rate) (up to 3, n) along one budget, the other, or both (where they cross); any may
+        be best."""
         total, compute = self._loosest_slope(rates) * rates, self._costs * rates
         first = _without(uphill, total)
         directions = [first]
@@ -212,18 +215,17 @@ class Problem:
             second = _without(uphill, compute)
             across = _without(compute, total)
             directions += [second, _without(first, across)]
-        return [along for along in directions if abs(along).max() > 1e-9 * abs(uphill).max()]
+        steps = np.array(directions)
+        return steps[abs(steps).max(axis=1) > 1e-9 * abs(uphill).max()]
 
     def _loosest(self, rates: Floats) -> Floats:
-        loosest = np.zeros(self._groups)
-        np.maximum.at(loosest, self._group, rates)
-        return loosest
+        return np.maximum.reduceat(rates[..., self._by_group], self._first_of_group, axis=-1)
 
     def _others(self, rates: Floats) -> Floats:
-        """The sum of l_g^t of the groups that a seed is not in (n,)."""
+        """The sum of l_g^t of the groups that a seed is not in (..., n)."""
         powers = self._loosest(rates) ** self._t
         # Not the sum less the own one: that would lose small groups beside a large one.
-        return ((1 - np.eye(self._groups)) @ powers)[self._group]
+        return (powers @ self._other_groups)[..., self._group]
 
     def _gradient(self, rates: Floats, pure_factors: Floats) -> Floats:
         """The slope of the utility with each rate (n,)."""
@@ -245,9 +247,9 @@ class Problem:
         return np.where(rates == loosest[self._group], slope[self._group], 0.0)
 
     def _fitted(self, rates: Floats, total_factor: float) -> Floats:
-        """`rates` inside their bounds, scaled to use the budgets exactly where bounds allow it."""
+        """`rates` (..., n) inside their bounds, scaled to use the budgets exactly where bounds allow it."""
         for _ in range(4):
-            scaled = rates / self.use(rates, total_factor)
+            scaled = rates / self.use(rates, total_factor)[..., None]
             rates = np.minimum(np.maximum(scaled, self._least), self._most)
             if (rates == scaled).all():
                 break

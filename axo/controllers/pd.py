@@ -34,7 +34,7 @@ class Options:
 class Controller:
     """Proportional and derivative steps on the relative error of the rate."""
 
-    VERSION = "1"
+    VERSION = "2"
 
     def __init__(self, config: ControllerConfig) -> None:
         self._config = config

@@ -29,7 +29,7 @@ class Options:
 class Controller:
     """Model-based control of every seed by itself."""
 
-    VERSION = "1"
+    VERSION = "2"
 
     def __init__(self, config: ControllerConfig) -> None:
         options = parse(Options, config.options, "options of predictive")
@@ -42,5 +42,5 @@ class Controller:
 
     def propose(self, state: State, reading: Reading) -> tuple[State, dict[str, Proposal]]:
         """A threshold for every seed at the pileup to come, whether its rate was usable or not."""
-        state, notes = self._steering.learn(state, reading)
-        return state, self._steering.aim(state, reading, self._targets_khz, notes)
+        state, lesson = self._steering.learn(state, reading)
+        return state, self._steering.aim(state, reading, self._targets_khz, lesson)

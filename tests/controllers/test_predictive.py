@@ -15,7 +15,7 @@ from axo.controllers import (
     state_to_json,
 )
 from axo.controllers._pileup import expected_pileup, initial_pileup, observe_pileup
-from axo.controllers._rate_model import RateModels
+from axo.controllers._rate_model import Learnt, RateModels
 from axo.errors import UserError
 from axo.pileup_model import PileupModel, tail_fit_to_json
 from tests.controllers.records import record
@@ -106,15 +106,15 @@ def test_the_dead_band_saves_changes(tail_fit, tail_options):
 def test_histograms_teach_the_shape(tail_fit):
     """Scores that fall by e in 400 words where the model says 800: the learnt curve has that slope."""
     models = RateModels([PileupModel(tail_fit)], [1.0])
-    state = models.initial_state()
+    learnt = Learnt.nothing(1)
     edges = 2600 + 50 * np.arange(60)
     above = 1e5 * np.exp(-(edges - 2600) / 400)
     counts = np.append(above[:-1] - above[1:], above[-1]).round()
     histogram = ScoreCounts(tuple(edges.tolist()), tuple(int(c) for c in counts))
     for _ in range(50):
-        state = models.learn_shapes(state, [histogram], 60.0)
-    curves = models.curves(state, 60.0)
-    rates = [models.log_rates(state, curves, np.array([word]), 60.0, 2400)[0] for word in (2800.0, 3600.0)]
+        learnt = models.learn_shapes(learnt, [histogram], 60.0)
+    curves = models.curves(learnt, 60.0)
+    rates = [models.log_rates(learnt, curves, np.array([word]), 60.0, 2400)[0] for word in (2800.0, 3600.0)]
     assert rates[0] - rates[1] == pytest.approx(2.0, rel=0.1)
 
 
@@ -132,17 +132,17 @@ def test_histograms_teach_the_shape(tail_fit):
 )
 def test_a_histogram_that_is_not_in_order_teaches_nothing(tail_fit, histogram):
     models = RateModels([PileupModel(tail_fit)], [1.0])
-    state = models.initial_state()
-    assert models.learn_shapes(state, [histogram], 60.0) == state
+    learnt = Learnt.nothing(1)
+    assert models.learn_shapes(learnt, [histogram], 60.0).state() == learnt.state()
 
 
 def test_threshold_and_rate_are_inverse(tail_fit):
     models = RateModels([PileupModel(tail_fit)] * 3, [1.0, 0.1, 10.0])
-    state = models.initial_state()
-    curves = models.curves(state, 47.0)
+    learnt = Learnt.nothing(3)
+    curves = models.curves(learnt, 47.0)
     wanted = np.log([1.1, 0.3, 300.0])
-    words = models.words_at(state, curves, wanted, 47.0, 2400)
-    assert models.log_rates(state, curves, words, 47.0, 2400) == pytest.approx(wanted, abs=1e-9)
+    words = models.words_at(learnt, curves, wanted, 47.0, 2400)
+    assert models.log_rates(learnt, curves, words, 47.0, 2400) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_a_seed_without_a_model_is_refused(tail_options):
