@@ -11,7 +11,8 @@ average, its gradient: 0.11 for 16 bins and 1024 events. The tests measure both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,29 +29,29 @@ tf = import_tensorflow()
 
 @dataclass(frozen=True)
 class DecadeConfig:
-    """`strength` (lambda) times the sum over `variables` of their mutual information with the score.
+    """`strength` (lambda) times the sum of the score's mutual information with variables, weighted.
 
-    `bins` of the score and, about, of each variable. Events count as often as in zero bias times
-    (the frequency of drawing) ** `emphasis`: 0 is zero bias itself, 1 the events as they are drawn,
-    among which those are frequent that a trigger may accept. The edges between bins of the score are
-    `softness` of a bin wide.
+    `variables` gives the weights, by name, of the mutual information in zero bias; `drawn` those of the
+    mutual information among the events as they are drawn in training, of which many are such as a
+    trigger may accept. `bins` are those of the score and, about, of each variable; the edges between
+    bins of the score are `softness` of a bin wide.
     """
 
     strength: float
-    variables: tuple[str, ...] = PRIMARY
+    variables: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PRIMARY, 1.0))
+    drawn: dict[str, float] = field(default_factory=dict)
     bins: int = 16
-    emphasis: float = 0.0
     softness: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in self.variables:
+        for name in (*self.variables, *self.drawn):
             check_name(name)
-        if not self.variables or len(set(self.variables)) != len(self.variables):
-            raise UserError("variables must be different, at least one")
-        if self.strength < 0 or self.bins < 2 or not 0 <= self.emphasis <= 1 or self.softness <= 0:
-            raise UserError(
-                "strength must not be negative, bins at least 2, emphasis within 0 and 1, softness positive"
-            )
+        if not self.variables and not self.drawn:
+            raise UserError("variables and drawn are both empty: name a variable")
+        if min(*self.variables.values(), *self.drawn.values(), self.strength, 0) < 0:
+            raise UserError("strength and weights must not be negative")
+        if self.bins < 2 or self.softness <= 0:
+            raise UserError("bins must be at least 2 and softness positive")
 
 
 class Decade:
@@ -60,24 +61,42 @@ class Decade:
 
     def __init__(self, config: DecadeConfig) -> None:
         self.config = config
-        self._columns: int = 0
 
     def prepare(self, words: NDArray[np.int16], frequency: NDArray[np.float64] | None) -> Arrays:
-        """Bins of the variables (n, k) uint8, and the events' weights when drawn (n,) float32."""
-        counted = np.ones(len(words)) if frequency is None else frequency**self.config.emphasis
-        drawn = counted if frequency is None else counted / frequency
-        values = trigger_variables(words, self.config.variables)
-        bins = np.stack([rank_bins(column, self.config.bins, counted) for column in values.T], axis=1)
-        self._columns = int(bins.max()) + 1
-        return bins.astype(np.uint8), drawn.astype(np.float32)
+        """Bins of `variables` (n, k) and of `drawn` (n, m), uint8; weights of zero bias (n,) float32."""
+        drawn = np.ones(len(words)) if frequency is None else frequency
+        return (
+            self._bins(words, self.config.variables, np.ones(len(words))),
+            self._bins(words, self.config.drawn, drawn),
+            (1 / drawn).astype(np.float32),
+        )
+
+    def _bins(
+        self, words: NDArray[np.int16], names: Iterable[str], weights: NDArray[Any]
+    ) -> NDArray[np.uint8]:
+        values = trigger_variables(words, list(names))
+        bins = np.zeros(values.shape, np.uint8)
+        for column, variable in enumerate(values.T):
+            bins[:, column] = rank_bins(variable, self.config.bins, weights)
+        return bins
 
     def penalty(self, scores: Any, batch: Arrays) -> Any:
-        variables, weights = batch
+        variables, drawn, zero_bias = batch
+        values = tf.math.log1p(scores)
+        penalty = self._informed(values, zero_bias, variables, self.config.variables)
+        penalty += self._informed(values, tf.ones_like(zero_bias), drawn, self.config.drawn)
+        return self.config.strength * penalty
+
+    def _informed(self, values: Any, weights: Any, bins: Any, names: dict[str, float]) -> Any:
+        """Weighted sum of the mutual information with the variables in `bins` (b, k)."""
+        if not names:
+            return 0.0
         weights = weights / tf.reduce_sum(weights)
-        member = soft_bins(tf.math.log1p(scores), weights, self.config.bins, self.config.softness)
-        table = tf.one_hot(tf.cast(variables, tf.int32), self._columns)
+        member = soft_bins(values, weights, self.config.bins, self.config.softness)
+        # rank_bins gives a value that fills a bin its own, and so up to three for each one asked.
+        table = tf.one_hot(tf.cast(bins, tf.int32), 3 * self.config.bins)
         cells = tf.einsum("bi,bkj->kij", member * weights[:, None], table)
-        return self.config.strength * tf.reduce_sum(plug_in(cells))
+        return tf.reduce_sum(np.array(list(names.values()), np.float32) * plug_in(cells))
 
 
 METHOD = Decade

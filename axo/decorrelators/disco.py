@@ -28,20 +28,19 @@ RANKS = 1000
 class DiscoConfig:
     """`strength` (lambda) times the sum of squared distance correlations with the ranked `variables`.
 
-    Events count as often as in zero bias times (the frequency of drawing) ** `emphasis`.
+    Events count as often as in zero bias.
     """
 
     strength: float
     variables: tuple[str, ...] = PRIMARY
-    emphasis: float = 0.0
 
     def __post_init__(self) -> None:
         for name in self.variables:
             check_name(name)
         if not self.variables or len(set(self.variables)) != len(self.variables):
             raise UserError("variables must be different, at least one")
-        if self.strength < 0 or not 0 <= self.emphasis <= 1:
-            raise UserError("strength must not be negative, emphasis within 0 and 1")
+        if self.strength < 0:
+            raise UserError("strength must not be negative")
 
 
 class Disco:
@@ -54,7 +53,7 @@ class Disco:
 
     def prepare(self, words: NDArray[np.int16], frequency: NDArray[np.float64] | None) -> Arrays:
         """Ranks of the variables (n, k) float32, and the events' weights when drawn (n,) float32."""
-        drawn = np.ones(len(words)) if frequency is None else frequency ** (self.config.emphasis - 1)
+        drawn = np.ones(len(words)) if frequency is None else 1 / frequency
         values = trigger_variables(words, self.config.variables)
         ranks = np.stack([rank_bins(column, RANKS, drawn) / RANKS for column in values.T], axis=1)
         return ranks.astype(np.float32), drawn.astype(np.float32)

@@ -106,20 +106,38 @@ def test_equal_scores_give_finite_gradients():
 def test_penalty_of_recorded_words_is_the_mutual_information():
     """All of the sample in one batch, score HTT-like: within the binning of the estimator of the tables."""
     words = read_events("sample:zerobias_train").words
-    method = Decade(DecadeConfig(strength=2.0, variables=("met_gev", "mu_pt_gev")))
+    method = Decade(DecadeConfig(strength=2.0, variables={"met_gev": 1.0, "mu_pt_gev": 0.5}))
     batch = method.prepare(words, None)
     score = words[:, 0].astype(np.float32) ** 2 + words[:, 27]
     found = float(method.penalty(tf.constant(score), tuple(map(tf.constant, batch))))
-    expected = sum(mutual_information(score, words[:, 3 * item], bins=16) for item in (0, 5))
-    assert found == pytest.approx(2 * expected, rel=0.15)
+    met, muon = (mutual_information(score, words[:, 3 * item], bins=16) for item in (0, 5))
+    assert found == pytest.approx(2 * met + muon, rel=0.15)
 
 
-def test_frequencies_are_undone():
-    words = read_events("sample:zerobias_train", limit=2000).words
-    frequency = np.linspace(1, 5, len(words))
-    for emphasis, expected in ((0.0, 1 / frequency), (1.0, np.ones(len(words)))):
-        method = Decade(DecadeConfig(strength=1.0, emphasis=emphasis))
-        assert method.prepare(words, frequency)[1] == pytest.approx(expected)
+def test_both_distributions():
+    """Events are weighted by 1 / frequency for zero bias, and not at all as they are drawn."""
+    words = read_events("sample:zerobias_train").words
+    frequency = 1.0 + words[:, 0]
+    rows = np.random.default_rng(6).choice(len(words), 40_000, p=frequency / frequency.sum())
+    score = words[:, 27].astype(np.float32)
+
+    def penalty(**options):
+        method = Decade(DecadeConfig(strength=1.0, **options))
+        batch = (array[rows] for array in method.prepare(words, frequency))
+        return float(method.penalty(tf.constant(score[rows]), tuple(map(tf.constant, batch))))
+
+    met = words[:, 0]
+    zero_bias, drawn = (
+        mutual_information(score, met, bins=16),
+        mutual_information(score[rows], met[rows], bins=16),
+    )
+    found = penalty(variables={"met_gev": 1.0}), penalty(variables={}, drawn={"met_gev": 1.0})
+    assert found[0] == pytest.approx(zero_bias, rel=0.15)
+    assert found[1] == pytest.approx(drawn, rel=0.15)
+    assert drawn > 1.3 * zero_bias
+    assert penalty(variables={"met_gev": 1.0}, drawn={"met_gev": 2.0}) == pytest.approx(
+        found[0] + 2 * found[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,9 +145,10 @@ def test_frequencies_are_undone():
     [
         {"strength": -1.0},
         {"strength": 1.0, "bins": 1},
-        {"strength": 1.0, "variables": ("htt",)},
-        {"strength": 1.0, "variables": ()},
-        {"strength": 1.0, "emphasis": 2.0},
+        {"strength": 1.0, "variables": {"htt": 1.0}},
+        {"strength": 1.0, "variables": {}},
+        {"strength": 1.0, "variables": {"htt_gev": -1.0}},
+        {"strength": 1.0, "drawn": {"n_muon": 1.0}},
         {"strength": 1.0, "softness": 0.0},
     ],
 )

@@ -1,0 +1,417 @@
+"""The strength of a decorrelation against what it gives and costs: train at each, measure, draw.
+
+  axo decorrelate axo_v3_decade --strengths 0 0.3 1 3 10 --models training/models/axo_v3
+
+The configuration has a ``decorrelation`` section; its strength is replaced by each of --strengths (0:
+without it), its first seed is trained, and the network is measured on the configuration's test events
+and signals:
+
+- mutual information of the score with every trigger variable, in zero bias (nats);
+- efficiency of each signal at fixed rate, and pure efficiency at fixed pure rate: events that pass and
+  that no unprescaled seed of the menu takes, the threshold set on the pure rate of zero bias;
+- how the rate changes with pileup.
+
+The network of strength 0 is also carried through the software transport (axo.decorrelators.transport)
+learned on the training events. --models adds released networks. Writes decorrelation.json, .md and .png
+into the output folder; interrupt it at will, the same command resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axo.errors import UserError
+
+if TYPE_CHECKING:
+    from axo.events import Events
+    from axo.menu import Menu
+    from axo.network import Network
+
+    from .config import Config
+
+Json = dict[str, Any]
+Scores = NDArray[np.int64]
+
+NATS = 4096
+"""Score words a nat, when the transport's score is made an integer like the others."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``axo decorrelate``."""
+    parser.add_argument("config", help="name of a shipped configuration, or a YAML file")
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 1.0], help="(default: 0 1)")
+    parser.add_argument("--models", nargs="*", default=[], metavar="FOLDER", help="measure these, too")
+    parser.add_argument("--menu", default="default", help="menu to be pure of (default: %(default)s)")
+    parser.add_argument("--data", help="folder of the events (default: the configuration's)")
+    parser.add_argument("--train-events", type=int, help="train on as many (default: the configuration's)")
+    parser.add_argument("--epochs", type=int, help="passes over them (default: the configuration's)")
+    parser.add_argument("--output", default="build/decorrelation", help="(default: %(default)s)")
+    parser.add_argument("--work", help="folder of the checkpoints (default: OUTPUT/work)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``axo decorrelate``."""
+    from axo.files import replacing, write_json, write_text
+    from axo.menu import read_menu
+
+    from .config import read_training
+
+    if args.strengths and min(args.strengths) < 0:
+        raise UserError("--strengths must not be negative")
+    config, model = read_training(args.config, args.data)
+    config = _shortened(config, args.train_events, args.epochs)
+    if config.decorrelation is None:
+        raise UserError(f"{args.config}: has no decorrelation section; add one")
+    output = Path(args.output)
+    points = measure_all(
+        config,
+        model,
+        sorted(set(args.strengths)),
+        [Path(folder) for folder in args.models],
+        read_menu(args.menu),
+        Path(args.work) if args.work else output / "work",
+        lambda line: print(line, flush=True),
+    )
+    document = {"config": config.document(), "menu": args.menu, "points": points}
+    write_json(output / "decorrelation.json", document)
+    write_text(output / "decorrelation.md", to_markdown(document))
+    with replacing(output / "decorrelation.png") as path:
+        draw(document, path)
+    print(f"wrote {output}/decorrelation.json, .md and .png")
+    return 0
+
+
+def measure_all(
+    config: Config,
+    model_config: Any,
+    strengths: Sequence[float],
+    models: Sequence[Path],
+    menu: Menu,
+    work: Path,
+    say: Any,
+) -> list[Json]:
+    """One point (see `measure`) for each strength, for the transport if 0 is one, and for each model."""
+    from axo.network import digest, read_network
+    from axo.sources import read_events
+
+    data = config.data
+    train = read_events(data.path(data.train), limit=data.train_events)
+    bench = Bench.of(
+        read_events(data.path(data.test)),
+        {name: read_events(data.path(file)) for name, file in data.signals.items()},
+        menu,
+        config.release.figures_khz,
+        config.release.bunches,
+    )
+    points = []
+    for strength in strengths:
+        network = _train(config, model_config, strength, train, work, say)
+        point = {"name": f"strength {strength:g}", "strength": strength, **bench.network(network)}
+        points.append(point)
+        say(_line(point))
+        if strength == 0:
+            points.append({"name": "software transport", **bench.transported(network, train)})
+            say(_line(points[-1]))
+    for folder in models:
+        network = read_network(folder / "network.json")
+        point = {"name": folder.name, "network_sha256": digest(network), **bench.network(network)}
+        points.append(point)
+        say(_line(point))
+    return points
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Events to measure on: which no unprescaled seed takes, and their trigger variables (n, k)."""
+
+    events: Events
+    pure: NDArray[np.bool_]
+    names: tuple[str, ...]
+    variables: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, events: Events, menu: Menu) -> Sample:
+        """Evaluate `menu` (its first column of prescales) and the variables on `events`."""
+        from axo.decorrelators.variables import PILEUP, trigger_variables, variable_names
+        from axo.rates import pure_mask
+
+        fired = menu.evaluate(events)
+        prescales = np.array(list(menu.prescales().values()))
+        names = tuple(n for n in variable_names() if n != PILEUP or events.pileup is not None)
+        return cls(
+            events,
+            pure_mask(np.ones(len(events), bool), fired, prescales),
+            names,
+            trigger_variables(events.words, names, events.pileup),
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Zero bias and signals on which scores are measured, at `rates_khz` for `bunches`."""
+
+    zero_bias: Sample
+    signals: dict[str, Sample]
+    rates_khz: tuple[float, ...]
+    bunches: int
+
+    @classmethod
+    def of(
+        cls,
+        zero_bias: Events,
+        signals: dict[str, Events],
+        menu: Menu,
+        rates_khz: tuple[float, ...],
+        bunches: int,
+    ) -> Bench:
+        """Evaluate `menu` on all events."""
+        samples = {name: Sample.of(events, menu) for name, events in signals.items()}
+        return cls(Sample.of(zero_bias, menu), samples, rates_khz, bunches)
+
+    def network(self, network: Network) -> Json:
+        """`measure` of the network's score words."""
+        return self.measure(
+            _scores(network, self.zero_bias.events),
+            {name: _scores(network, sample.events) for name, sample in self.signals.items()},
+        )
+
+    def transported(self, network: Network, train: Events) -> Json:
+        """`measure` of the network's score after the software transport, learned on the events `train`."""
+        from axo.decorrelators.transport import fit_transport
+        from axo.decorrelators.variables import PRIMARY, trigger_variables
+
+        def carry(events: Events) -> Scores:
+            nats = transport.apply(_scores(network, events), trigger_variables(events.words, PRIMARY))
+            return np.minimum(np.rint(nats * NATS), LARGEST).astype(np.int64)
+
+        transport = fit_transport(
+            _scores(network, train),
+            trigger_variables(train.words, PRIMARY),
+            PRIMARY,
+            leaf_events=max(min(4000, len(train) // 20), 200),
+        )
+        return self.measure(
+            carry(self.zero_bias.events), {name: carry(s.events) for name, s in self.signals.items()}
+        )
+
+    def measure(self, zero_bias: Scores, signals: dict[str, Scores]) -> Json:
+        """All figures of a score, from its words on zero bias and on the signals."""
+        from axo.decorrelators.information import mutual_information
+
+        columns = zip(self.zero_bias.names, self.zero_bias.variables.T, strict=True)
+        return {
+            "mutual_information": {name: mutual_information(zero_bias, column) for name, column in columns},
+            "points": {
+                f"{khz:g} kHz": {
+                    "total": self._total(zero_bias, signals, khz),
+                    "pure": self._pure(zero_bias, signals, khz),
+                }
+                for khz in self.rates_khz
+            },
+        }
+
+    def _total(self, zero_bias: Scores, signals: dict[str, Scores], khz: float) -> Json:
+        threshold = self._threshold(zero_bias, khz)
+        passed = zero_bias >= threshold
+        found = self._efficiencies({name: score >= threshold for name, score in signals.items()})
+        slope = pileup_slope(passed, self.zero_bias.events.pileup)
+        return {"threshold_word": threshold, "pileup_slope": slope, **found}
+
+    def _pure(self, zero_bias: Scores, signals: dict[str, Scores], khz: float) -> Json:
+        # What is not pure goes where no threshold above 0 counts it.
+        threshold = self._threshold(np.where(self.zero_bias.pure, zero_bias, 0), khz)
+        rows = {name: (score >= threshold) & self.signals[name].pure for name, score in signals.items()}
+        purity = self.zero_bias.pure[zero_bias >= threshold]
+        rate_khz = len(purity) / len(zero_bias) * self._full_khz
+        return {"threshold_word": threshold, "total_rate_khz": rate_khz, **self._efficiencies(rows)}
+
+    def _threshold(self, scores: Scores, khz: float) -> int:
+        from axo.rates import ScoreHistogram, threshold_for_rate
+
+        return threshold_for_rate(ScoreHistogram.of(scores, LARGEST + 1), khz * 1000, self.bunches)
+
+    @property
+    def _full_khz(self) -> float:
+        from axo.rates import collision_rate_hz
+
+        return collision_rate_hz(self.bunches) / 1000
+
+    def _efficiencies(self, passed: dict[str, NDArray[np.bool_]]) -> Json:
+        from axo.rates import clopper_pearson
+
+        from .figures import geometric_mean
+
+        signals = {}
+        for name, rows in passed.items():
+            low, high = clopper_pearson(rows.sum(), len(rows))
+            signals[name] = {"value": float(rows.mean()), "low": float(low), "high": float(high)}
+        if not signals:
+            return {"signals": {}}
+        return {"signals": signals, "geometric_mean": geometric_mean([s["value"] for s in signals.values()])}
+
+
+LARGEST = (1 << 18) - 1
+"""The largest score word that is measured."""
+
+
+def pileup_slope(passed: NDArray[np.bool_], pileup: NDArray[Any] | None) -> Json | None:
+    """Relative change of the rate per further interaction at the mean pileup, by least squares.
+
+    With its standard error from the accepted events alone (they are few). None without known or
+    varying pileup, or when nothing passes.
+    """
+    if pileup is None or not passed.any():
+        return None
+    away = pileup.astype(np.float64) - pileup.mean(dtype=np.float64)
+    scale = (away**2).sum() * passed.mean()
+    if scale == 0:
+        return None
+    return {
+        "value": float(away[passed].sum() / scale),
+        "error": float(np.sqrt((away[passed] ** 2).sum()) / scale),
+    }
+
+
+def _shortened(config: Config, train_events: int | None, epochs: int | None) -> Config:
+    if train_events is not None:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, train_events=train_events))
+    if epochs is not None:
+        config = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=epochs))
+    return config
+
+
+def _train(
+    config: Config, model_config: Any, strength: float, train: Events, work: Path, say: Any
+) -> Network:
+    """The network of the first seed, at `strength` (0: without decorrelation)."""
+    from axo.models.scaling import learn_scaling
+    from axo.provenance import json_digest, versions, words_digest
+
+    from .fit import fit
+
+    section = {**(config.decorrelation or {}), "strength": strength}
+    config = dataclasses.replace(config, decorrelation=section if strength else None)
+    words, seed = train.words, config.seeds[0]
+    held_out = np.arange(len(words)) % config.data.validation_stride == 0
+    scaling = learn_scaling(words[~held_out], config.scaling)
+    shaping = {"config": config.training_document(), "words": words_digest(words), "versions": versions()}
+    fingerprint = json_digest({**shaping, "seed": seed})
+    checkpoint = work / f"strength{strength:g}.npz"
+    say(f"strength {strength:g}")
+    fitted = fit(
+        config, model_config, scaling, words[~held_out], words[held_out], seed, checkpoint, fingerprint, say
+    )
+    return fitted.model.export(config.name)
+
+
+def _scores(network: Network, events: Events, batch: int = 100_000) -> Scores:
+    from axo.network import evaluate
+
+    starts = range(0, len(events), batch)
+    parts = [evaluate(network, events.words[start : start + batch]).score_word for start in starts]
+    scores = np.concatenate(parts).astype(np.int64)
+    if scores.max() > LARGEST:
+        raise UserError(
+            f"{network.name}: score word {scores.max()} is beyond {LARGEST}; measure another network"
+        )
+    return scores
+
+
+def _line(point: Json) -> str:
+    from axo.decorrelators.variables import PRIMARY
+
+    largest = max(point["mutual_information"][name] for name in PRIMARY)
+    pure = [f"{khz} {found['pure'].get('geometric_mean', 0):.5f}" for khz, found in point["points"].items()]
+    return (
+        f"{point['name']}: largest mutual information {largest:.4f} nats; pure efficiency {', '.join(pure)}"
+    )
+
+
+def to_markdown(document: Json) -> str:
+    """The points as tables."""
+    points = document["points"]
+    section = document["config"]["decorrelation"]
+    weights = section.get("variables")
+    lines = [
+        "# Decorrelation from the existing triggers",
+        "",
+        f"Configuration `{document['config']['name']}`, method `{section['method']}`"
+        + (f", variables and weights {weights}" if isinstance(weights, dict) else "")
+        + f"; {document['config']['training']['epochs']} epochs of "
+        f"{document['config']['data']['train_events'] or 'all'} events, one seed a strength; menu "
+        f"`{document['menu']}`. Intervals of the efficiencies (Clopper-Pearson, 68.3 %) are in "
+        "`decorrelation.json`.",
+        "",
+        "## Mutual information with the trigger variables (nats)",
+        "",
+        *_table(
+            ["", *points[0]["mutual_information"]],
+            [[p["name"], *(f"{v:.4f}" for v in p["mutual_information"].values())] for p in points],
+        ),
+    ]
+    for khz in points[0]["points"]:
+        for kind, title in (("pure", "Pure efficiency at a pure rate of"), ("total", "Efficiency at")):
+            lines += ["", f"## {title} {khz}", "", *_efficiencies(points, khz, kind)]
+    return "\n".join(lines) + "\n"
+
+
+def _efficiencies(points: Sequence[Json], khz: str, kind: str) -> list[str]:
+    signals = list(points[0]["points"][khz][kind]["signals"])
+    last = "total rate (kHz)" if kind == "pure" else "rate per interaction (%)"
+    rows = []
+    for point in points:
+        found = point["points"][khz][kind]
+        cells = [f"{found['signals'][name]['value']:.4f}" for name in signals]
+        mean = f"{found['geometric_mean']:.5f}" if signals else ""
+        if kind == "pure":
+            extra = f"{found['total_rate_khz']:.1f}"
+        else:
+            slope = found["pileup_slope"]
+            extra = f"{100 * slope['value']:.2f} ± {100 * slope['error']:.2f}" if slope else ""
+        rows.append([point["name"], mean, *cells, extra])
+    return _table(["", "geometric mean", *signals, last], rows)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def draw(document: Json, path: Path) -> None:
+    """Mutual information and efficiencies against the strength, PNG; other points as levels."""
+    from matplotlib.figure import Figure
+
+    curve = [point for point in document["points"] if point.get("strength")]
+    zero = next((point for point in document["points"] if point.get("strength") == 0), None)
+    figure = Figure((11, 4.5), dpi=120, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    strengths = [point["strength"] for point in curve]
+    for name in document["points"][0]["mutual_information"]:
+        values = [max(point["mutual_information"][name], 1e-5) for point in curve]
+        (drawn,) = left.plot(strengths, values, "o-", markersize=4, label=name)
+        if zero is not None:
+            left.axhline(max(zero["mutual_information"][name], 1e-5), color=drawn.get_color(), lw=0.7, ls=":")
+    left.set(xscale="log", yscale="log", xlabel="strength", ylabel="mutual information (nats)")
+    left.set_title("dotted: without decorrelation", fontsize=9)
+    left.legend(fontsize=7)
+    for khz in document["points"][0]["points"]:
+        for kind, style in (("pure", "o-"), ("total", "s--")):
+            means = [point["points"][khz][kind].get("geometric_mean", 0.0) for point in curve]
+            label = f"pure efficiency, {khz} pure" if kind == "pure" else f"efficiency, {khz}"
+            (drawn,) = right.plot(strengths, means, style, markersize=4, label=label)
+            if zero is not None:
+                level = zero["points"][khz][kind].get("geometric_mean", 0.0)
+                right.axhline(level, color=drawn.get_color(), lw=0.7, ls=":")
+    right.set(xscale="log", yscale="log", xlabel="strength", ylabel="geometric mean over the signals")
+    right.legend(fontsize=7)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, format="png")
