@@ -30,9 +30,13 @@ BETA_MAX = 1e4
 
 @dataclass(frozen=True)
 class Agreement:
-    """The largest mean log overlap, `value` in [-ln 2, 0], the `beta` of it, and the `events` averaged."""
+    """The largest mean log overlap, `value` in [-ln 2, 0], the `beta` of it, and the `events` averaged.
+
+    `standard_error` is that of the mean over these events (at that beta).
+    """
 
     value: float
+    standard_error: float
     beta: float
     events: int
 
@@ -87,7 +91,8 @@ def posterior_agreement(first: ArrayLike, second: ArrayLike) -> Agreement:
     candidates = [(0.0, -np.log(2)), (float(np.exp(grid[best])), values[best])]
     candidates.append((float(np.exp(found.x)), -float(found.fun)))
     beta, value = max(candidates, key=lambda candidate: candidate[1])
-    return Agreement(float(value), beta, int(taken.sum()))
+    overlap = log_overlap(a, b, beta)
+    return Agreement(float(value), float(overlap.std() / np.sqrt(len(overlap))), beta, len(overlap))
 
 
 def latent_information(first: ArrayLike, second: ArrayLike) -> float:

@@ -65,7 +65,7 @@ def working_points(
             if not khz > 0 or not allowed_events(fraction, events):
                 raise UserError(
                     f"{samples.background.file}: {khz:g} kHz cannot be told from {events} zero-bias events "
-                    f"(one is {collision_rate_hz(bunches) / events / 1000:.3g} kHz); give more or another rate"
+                    f"(one is {collision_rate_hz(bunches) / events / 1000:.3g} kHz); give more events"
                 )
             points.append(Point(rate_name(khz), f"{khz:g} kHz", fraction, khz))
             if samples.has_seeds:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,8 @@ def model_detectors(models: Sequence[Model], samples: Samples, say: Say) -> list
     """One detector a model, with its float parents. Raises UserError for the same network twice."""
     seen: dict[str, Model] = {}
     for model in models:
-        if (same := seen.setdefault(digest(model.network), model)) is not model:
+        bare = replace(model.network, name="", thresholds={}, provenance={})
+        if (same := seen.setdefault(digest(bare), model)) is not model:
             raise UserError(f"{model.path}: is the same network as {same.path}; name each once")
     names = _names(models)
     return [_model(model, name, samples, say) for model, name in zip(models, names, strict=True)]

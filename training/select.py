@@ -15,6 +15,7 @@ subsets of the data. Folders of several seeds are ranked too. axo.selection defi
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 SUBSETS = 5
+SUBSET_EVENTS = 20_000
 LEAST_PASSING = 10
 
 
@@ -91,8 +93,8 @@ def select(args: argparse.Namespace) -> Json:
     allowed = allowed_events(fraction, len(words))
     if allowed < LEAST_PASSING or fraction >= 1:
         raise UserError(
-            f"{args.data}: {args.rate_khz:g} kHz is {allowed} of {len(words)} events, too few to "
-            f"compare decisions on (at least {LEAST_PASSING}, at most all but one); give more events or another rate"
+            f"{args.data}: {args.rate_khz:g} kHz is {allowed} of {len(words)} events, not enough to "
+            f"compare decisions (at least {LEAST_PASSING}, not all); give more events or another rate"
         )
     candidates = [_candidate(name, group, model, words, allowed) for name, group, model in named]
     pairs = {
@@ -139,7 +141,8 @@ def _find(arguments: Sequence[str]) -> list[tuple[str, str, Model]]:
     seen: dict[str, str] = {}
     names: set[str] = set()
     for name, argument, model in found:
-        if (other := seen.setdefault(digest(model.network), name)) != name or name in names:
+        same = dataclasses.replace(model.network, name="", thresholds={}, provenance={})
+        if (other := seen.setdefault(digest(same), name)) != name or name in names:
             raise UserError(f"{argument}: {name} is the same network, or has the same name, as {other}")
         names.add(name)
     if len(found) < 2:
@@ -173,10 +176,13 @@ def _pair(a: Candidate, b: Candidate) -> Json:
     from axo.selection import latent_information, posterior_agreement
 
     agreement = posterior_agreement(a.margins, b.margins)
-    information = [latent_information(a.latent[i::SUBSETS], b.latent[i::SUBSETS]) for i in range(SUBSETS)]
+    size = min(len(a.latent) // SUBSETS, SUBSET_EVENTS)
+    subsets = [slice(i * size, (i + 1) * size) for i in range(SUBSETS)]
+    information = [latent_information(a.latent[rows], b.latent[rows]) for rows in subsets]
     data = [c.model.network.provenance.get("train_words_sha256") for c in (a, b)]
     return {
         "posterior_agreement": agreement.value,
+        "standard_error": agreement.standard_error,
         "beta": agreement.beta,
         "events": agreement.events,
         "latent_information": {
@@ -195,6 +201,7 @@ def _row(candidate: Candidate, pairs: dict[tuple[str, str], Json]) -> Json:
         "group": candidate.group,
         "partners": len(mine),
         "posterior_agreement": float(np.mean(agreements)),
+        "standard_error": float(np.mean([found["standard_error"] for found in mine])),
         "lowest_agreement": min(agreements),
         "latent_information": float(np.mean([found["latent_information"]["mean"] for found in mine])),
     }
@@ -262,7 +269,7 @@ def text_of(document: Json) -> str:
     for rank, row in enumerate(document["candidates"], start=1):
         peek = f"{row['geometric_mean']:14.4f}  " if peeked else ""
         lines.append(
-            f"{rank:4}  {row['posterior_agreement']:19.4f}  {row['latent_information']:25.3f}  {peek}"
+            f"{rank:4}  {row['posterior_agreement']:9.4f} +- {row['standard_error']:.4f}  {row['latent_information']:25.3f}  {peek}"
             f"{row['candidate']}"
         )
     for entry in document["groups"] if len(document["groups"]) > 1 else ():
