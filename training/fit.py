@@ -18,6 +18,7 @@ from axo.models.scaling import Scaling
 
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .config import Config
+from .scalars import Scalars
 
 Words = NDArray[np.int16]
 Rows = NDArray[np.int64]
@@ -72,6 +73,7 @@ def fit(
     if done < epochs:
         beside = () if method is None else method.prepare(train, frequency)
         run_epoch = _epoch(model, method, model.prepare(train), beside, batch, steps, epochs)
+    scalars = Scalars(checkpoint.parent / "tensorboard" / f"seed{seed}", history)
     while run_epoch is not None and done < epochs:
         begun = time.perf_counter()
         order = _order(frequency, len(train), np.random.default_rng([seed, done]))
@@ -86,10 +88,12 @@ def fit(
         write_checkpoint(
             checkpoint, fingerprint, Checkpoint(done, [v.numpy() for v in model.variables], history)
         )
+        scalars.write(history[-1])
         say(
             f"seed {seed}: epoch {done}/{epochs}  loss {metrics['loss']:.4f}  validation "
             f"{metrics['validation_loss']:.4f}  {steps * batch / spent:,.0f} events/s"
         )
+    scalars.close()
     speed = float(np.median([metrics["events_per_s"] for metrics in history]))
     metrics = model.validate(held_out, drawn)
     if method is not None:

@@ -269,7 +269,8 @@ def text_of(document: Json) -> str:
     for rank, row in enumerate(document["candidates"], start=1):
         peek = f"{row['geometric_mean']:14.4f}  " if peeked else ""
         lines.append(
-            f"{rank:4}  {row['posterior_agreement']:9.4f} +- {row['standard_error']:.4f}  {row['latent_information']:25.3f}  {peek}"
+            f"{rank:4}  {row['posterior_agreement']:9.4f} +- {row['standard_error']:.4f}  "
+            f"{row['latent_information']:25.3f}  {peek}"
             f"{row['candidate']}"
         )
     for entry in document["groups"] if len(document["groups"]) > 1 else ():

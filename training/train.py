@@ -6,7 +6,9 @@
 
 Every seed of the configuration is trained on zero bias; the one with the lowest validation loss is
 released (signals are looked at afterwards, for the card). Interrupt it at will: the same command
-resumes after the last finished epoch and ends in the same weights.
+resumes after the last finished epoch and ends in the same weights. The work folder has the loss of every
+epoch for TensorBoard (tensorboard --logdir build/train/NAME/tensorboard) and the network of every seed,
+for axo select.
 """
 
 from __future__ import annotations
