@@ -32,7 +32,7 @@ from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise, surprise_table
 from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
-from axo.network.cms import OBJECTS
+from axo.network.cms import OBJECTS, PT_COLUMNS
 from axo.network.export import layer_operations
 from axo.scales import KINDS
 
@@ -120,7 +120,8 @@ class Fad:
         self._optimizer = keras.optimizers.Adam(config.learning_rate)
         self._optimizer.build(self._trainable)
         self._kernels = [layer.kernel for layer in self.encoder.layers if type(layer).__name__ == "QDense"]
-        self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in self._kernels]
+        self._masks = [tf.Variable(fixed, trainable=False) for fixed in self._wired()]
+        self._apply_masks()
 
     @property
     def variables(self) -> list[Any]:
@@ -131,7 +132,7 @@ class Fad:
         return ((surprise(self.surprise, words) - self.centre) * self._scale).astype(np.float32)
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
-        """Inputs as integers (n, 57) int16, coordinates (n, 19) and weights in the flow's loss (n,) float32."""
+        """Inputs as integers (n, 57) int16; coordinates (n, 19), weights in the flow's loss (n,), float32."""
         weights = self._mean_frequency / self.frequency(words)
         return self.scaling.inputs(words), self.coordinates(words), weights.astype(np.float32)
 
@@ -145,8 +146,7 @@ class Fad:
         rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
         self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
         self._optimizer.apply(tape.gradient(metrics["loss"], self._trainable), self._trainable)
-        for kernel, mask in zip(self._kernels, self._masks, strict=True):
-            kernel.assign(kernel * mask)
+        self._apply_masks()
         return metrics
 
     def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
@@ -160,9 +160,11 @@ class Fad:
         return {name: value / len(order) for name, value in total.items()}
 
     def end_epoch(self, progress: float) -> None:
-        for i, (kernel, mask) in enumerate(zip(self._kernels, self._masks, strict=True)):
-            mask.assign(self.config.pruning.mask(kernel.numpy(), i, progress))
-            kernel.assign(kernel * mask)
+        for i, (kernel, mask, wired) in enumerate(
+            zip(self._kernels, self._masks, self._wired(), strict=True)
+        ):
+            mask.assign(self.config.pruning.mask(kernel.numpy(), i, progress) * wired)
+        self._apply_masks()
 
     def export(self, name: str) -> Network:
         return self.export_encoder(name, self.scaling, self.encoder)
@@ -189,6 +191,17 @@ class Fad:
         About 5 ms an event on one core; see `axo.models.flow.log_likelihood`.
         """
         return log_likelihood(self.field, self.coordinates(words), steps).numpy().astype(np.float64)
+
+    def _wired(self) -> list[NDArray[np.float32]]:
+        """1 for the weights in use: the field depends on no angle, so the first layer reads none."""
+        wired = [np.ones(kernel.shape, np.float32) for kernel in self._kernels]
+        wired[0][:] = 0
+        wired[0][PT_COLUMNS] = 1
+        return wired
+
+    def _apply_masks(self) -> None:
+        for kernel, mask in zip(self._kernels, self._masks, strict=True):
+            kernel.assign(kernel * mask)
 
     def _loss(self, batch: Arrays, seed: Any, penalty: Penalty | None = None) -> Metrics:
         inputs, coordinates, weights = batch
