@@ -116,7 +116,8 @@ def test_figures_by_hand(tables):
 @pytest.mark.parametrize(
     ("ratios", "sections", "above", "about"),
     [
-        ([1, 1, 2.1, 1.9, 1, 1, 1], 2, 1, 2),
+        ([1, 1, 2.1, 1.97, 1, 1, 1], 2, 1, 2),
+        ([1, 1, 2.1, 1.95, 1, 1, 1], 2, 1, 1),
         ([1, 1, 0.5, 1, 0.5, 1, 1], 3, 0, 0),  # in passing does not count
         ([1, 1, 1, 1, 1, 1, 1], 0, 0, 0),
         ([1, 1, 3, 3, 3, 3, 3], None, 5, 5),
