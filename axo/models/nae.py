@@ -1,0 +1,316 @@
+"""The normalised autoencoder: encoder and decoder run in firmware, score = squared reconstruction error.
+
+The 19 pt words are first brought, by sums of hinges, to the scale of their *surprise*
+sqrt(-2 ln P(pt' >= pt)) in zero bias (axo.models.surprise), times a scale per kind of object: on that
+scale a step counts for how rare it makes an object. These features are what is reconstructed; eta
+and phi are not read. The autoencoder is trained as a density of the features (axo.models.energy).
+The error of each object is the network's embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from axo.errors import UserError
+from axo.models import layers
+from axo.models.backend import import_keras, import_tensorflow
+from axo.models.energy import EnergyModel, Normalisation
+from axo.models.family import Arrays, Metrics, Penalty
+from axo.models.pruning import Pruning
+from axo.models.scaling import Scaling
+from axo.models.surprise import surprise, surprise_table
+from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
+from axo.network.cms import OBJECTS, PT_COLUMNS
+from axo.network.export import layer_operations
+from axo.scales import KINDS
+
+tf, keras = import_tensorflow(), import_keras()
+
+SCORE_TYPE = FixedType(18, 16, False, "TRN", "SAT")
+"""Saturating: an extreme event cannot wrap to a low score."""
+
+SLOPE_BITS, SLOPE_INTEGER = 11, 7
+
+
+@dataclass(frozen=True)
+class Features:
+    """The scale of the features: `unit` last-integer-bit units for a surprise of 1, times `scale`.
+
+    A feature is the sum of `hinges` hinges; the first lies where the object is absent, the second
+    at the softest object, the others at equal steps of surprise from there. Type ap_ufixed<bits, integer>.
+    """
+
+    scale: dict[str, float] = field(default_factory=lambda: {"MET": 1.0, "EG": 1.0, "MU": 1.0, "JET": 0.25})
+    unit: float = 8.0
+    hinges: int = 3
+    bits: int = 7
+    integer: int = 6
+
+    def __post_init__(self) -> None:
+        if set(self.scale) != set(KINDS):
+            raise UserError(f"scale must give one number for each of {', '.join(KINDS)}")
+        if min(*self.scale.values(), self.unit) <= 0 or self.hinges < 2:
+            raise UserError("scale and unit must be positive, and hinges at least 2")
+
+    @property
+    def type(self) -> FixedType:
+        """Type of a feature, and of its reconstruction."""
+        return FixedType(self.bits, self.integer, False, "RND_CONV", "SAT")
+
+    def scales(self) -> NDArray[np.float64]:
+        """Units per surprise of the 19 objects."""
+        counts = [np.full(kind.count, self.scale[name]) for name, kind in KINDS.items()]
+        return self.unit * np.concatenate(counts)
+
+
+@dataclass(frozen=True)
+class NaeConfig:
+    """Sizes and types. Bits and integer bits are those of ap_fixed (the sign included), of all layers.
+
+    `hidden` are the encoder's hidden layers, in reverse the decoder's. Hidden activations are
+    unsigned, the latent variables signed. `spectral_norm` bounds the largest singular value of every
+    kernel (null: free). Events are drawn with a frequency of P**-tail, where P is the fraction of zero
+    bias in which the event's rarest object is present and as hard. `gradient_norm` bounds the norm of
+    the gradient of all weights.
+    """
+
+    hidden: tuple[int, ...] = (16,)
+    latent: int = 6
+    weight_bits: int = 6
+    weight_integer: int = 2
+    bias_bits: int = 8
+    bias_integer: int = 7
+    activation_bits: int = 7
+    activation_integer: int = 6
+    latent_bits: int = 7
+    latent_integer: int = 7
+    features: Features = field(default_factory=Features)
+    normalisation: Normalisation = field(default_factory=Normalisation)
+    tail: float = 0.0
+    pruning: Pruning = field(default_factory=lambda: Pruning((0.0, 0.0, 0.0, 0.0)))
+    spectral_norm: float | None = None
+    gradient_norm: float = 10.0
+    learning_rate: float = 0.003
+
+    def __post_init__(self) -> None:
+        if min(*self.hidden, self.latent) < 1 or min(self.learning_rate, self.gradient_norm) <= 0:
+            raise UserError("layer sizes, learning_rate and gradient_norm must be positive")
+        if self.spectral_norm is not None and self.spectral_norm <= 0:
+            raise UserError("spectral_norm must be positive or null")
+        if not 0 <= self.tail < 1:
+            raise UserError("tail must be at least 0 and below 1")
+        if len(self.pruning.sparsity) != 2 * len(self.hidden) + 2:
+            raise UserError(f"pruning: {2 * len(self.hidden) + 2} sparsities are needed, one a layer")
+
+
+class Nae:
+    """The family's model: see axo.models.family.Family. `encoder` is the whole network to the errors."""
+
+    Config = NaeConfig
+
+    def __init__(self, config: NaeConfig, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
+        keras.utils.set_random_seed(seed)
+        self.config, self.scaling, self.seed = config, scaling, seed
+        self.surprise = surprise_table(words)
+        knots, slopes = _fit_hinges(config.features, scaling, self.surprise)
+        encode, decode = _autoencoder(config)
+        self.encoder = _whole(config, encode, decode)
+        _set_hinges(self.encoder, knots, slopes)
+        self._features = keras.Model(self.encoder.inputs, self.encoder.get_layer("features").output)
+        features = self._prepared(words[: 1 << 18])
+        self.encoder.get_layer(decode[-2].name).bias.assign(features.mean(axis=0) / 2)
+        high = self._features(layers.as_tensor(_hardest(scaling), scaling.input_type)).numpy()[0]
+        unit, reach = config.features.unit, 2.0 ** (config.latent_integer - 1) / config.features.unit
+        # Energies are in units of surprise, so that temperature and steps do not depend on `unit`.
+        self.density = EnergyModel(
+            lambda x: _chain(encode, x * unit) / unit,
+            lambda z: _chain(decode, z * unit) / unit,
+            config.normalisation,
+            (np.zeros(len(OBJECTS)), high / unit),
+            (np.full(config.latent, -reach), np.full(config.latent, reach)),
+            seed,
+        )
+        dense = [layer for layer in (*encode, *decode) if type(layer).__name__ == "QDense"]
+        self._kernels = [layer.kernel for layer in dense]
+        self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in self._kernels]
+        self._directions = [
+            tf.Variable(tf.ones((1, kernel.shape[1])), trainable=False) for kernel in self._kernels
+        ]
+        self._trainable = [variable for layer in dense for variable in layer.trainable_variables]
+        self._optimizer = keras.optimizers.Adam(config.learning_rate)
+        self._optimizer.build(self._trainable)
+
+    @property
+    def variables(self) -> list[Any]:
+        own = [*self._masks, *self._directions, *self.density.variables]
+        return [*self._trainable, *self._optimizer.variables, *own]
+
+    def prepare(self, words: NDArray[np.int16]) -> Arrays:
+        """The features (n, 19) float16: exact, for they have few bits."""
+        return (self._prepared(words),)
+
+    def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64] | None:
+        if self.config.tail == 0:
+            return None
+        return np.exp(self.config.tail * surprise(self.surprise, words).max(axis=1) ** 2 / 2)
+
+    def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
+        with tf.GradientTape() as tape:
+            metrics, energy = self.density.loss(self._in_surprise(batch[0]), step, progress)
+            if penalty is not None:
+                metrics["penalty"] = penalty(energy)
+                metrics["loss"] += metrics["penalty"]
+        # Half a cosine from the full rate to a hundredth of it: the quantised weights settle.
+        rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
+        self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
+        gradients = tape.gradient(metrics["loss"], self._trainable)
+        gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_norm)
+        self._optimizer.apply(gradients, self._trainable)
+        for kernel, mask, direction in zip(self._kernels, self._masks, self._directions, strict=True):
+            self._bound(kernel, direction)
+            kernel.assign(kernel * mask)
+        return metrics
+
+    def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
+        """``loss`` is -log p of the held-out events, in nats: mean energy plus log Z (importance sampling)."""
+        chunk, total = 16384, 0.0
+        for start in range(0, len(order), chunk):
+            x = self._in_surprise(arrays[0][order[start : start + chunk]])
+            total += float(tf.reduce_sum(self.density.energy(x)))
+        log_z, effective = self.density.log_partition()
+        return {
+            "loss": total / len(order) + log_z,
+            "energy": total / len(order),
+            "log_z": log_z,
+            "effective_samples": effective,
+        }
+
+    def end_epoch(self, progress: float) -> None:
+        for i, (kernel, mask) in enumerate(zip(self._kernels, self._masks, strict=True)):
+            mask.assign(self.config.pruning.mask(kernel.numpy(), i, progress))
+            kernel.assign(kernel * mask)
+
+    def export(self, name: str) -> Network:
+        return self.export_encoder(name, self.scaling, self.encoder)
+
+    @staticmethod
+    def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
+        head = scaling.operations()
+        body = layer_operations(encoder, head[-1].name, tuple(head))
+        score = SumOfSquares("score", body[-1].name, SCORE_TYPE, SCORE_TYPE)
+        return Network(name, CMS_WORDS, (*head, *body, score), score.name, body[-1].name)
+
+    def _prepared(self, words: NDArray[np.int16]) -> NDArray[np.float16]:
+        features = np.empty((len(words), len(OBJECTS)), np.float16)
+        chunk = 65536
+        for start in range(0, len(words), chunk):
+            inputs = self.scaling.inputs(words[start : start + chunk])
+            values = layers.as_tensor(inputs, self.scaling.input_type)
+            features[start : start + chunk] = self._features(values).numpy()
+        return features
+
+    def _in_surprise(self, features: Any) -> Any:
+        return tf.cast(features, tf.float32) / self.config.features.unit
+
+    def _bound(self, kernel: Any, direction: Any) -> None:
+        """Divide `kernel` by its largest singular value over the bound, if above 1 (Miyato 1802.05957)."""
+        if self.config.spectral_norm is None:
+            return
+        left = tf.math.l2_normalize(direction @ tf.transpose(kernel))
+        direction.assign(tf.math.l2_normalize(left @ kernel))
+        largest = tf.norm(direction @ tf.transpose(kernel))
+        kernel.assign(kernel / tf.maximum(1.0, largest / self.config.spectral_norm))
+
+
+FAMILY = Nae
+
+
+def _autoencoder(config: NaeConfig) -> tuple[list[Any], list[Any]]:
+    """The layers of encoder and decoder, features to features."""
+    sizes = [*config.hidden, config.latent, *reversed(config.hidden), len(OBJECTS)]
+    chain: list[Any] = []
+    for index, size in enumerate(sizes):
+        weight = config.weight_bits, config.weight_integer
+        chain.append(layers.dense(f"dense{index}", size, weight, (config.bias_bits, config.bias_integer)))
+        if index == len(config.hidden):
+            chain.append(layers.linear("latent", config.latent_bits, config.latent_integer))
+        elif index == len(sizes) - 1:
+            chain.append(layers.relu("decoded", config.features.bits, config.features.integer))
+        else:
+            chain.append(layers.relu(f"relu{index}", config.activation_bits, config.activation_integer))
+    split = 2 * len(config.hidden) + 2
+    return chain[:split], chain[split:]
+
+
+def _whole(config: NaeConfig, encode: list[Any], decode: list[Any]) -> Any:
+    """``network_input`` -> features -> decoded - features; names are those of the network's operations."""
+    count, features = len(OBJECTS) * config.features.hinges, config.features
+    inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
+    x = layers.dense("knots", count, (2, 2), (10, 8))(x)
+    x = layers.relu("hinges", 8, 6)(x)
+    x = layers.dense("slopes", len(OBJECTS), (SLOPE_BITS, SLOPE_INTEGER), (2, 2))(x)
+    x = layers.relu("features", features.bits, features.integer)(x)
+    error = keras.layers.Subtract(name="error")([_chain([*encode, *decode], x), x])
+    return keras.Model(inputs, error, name="autoencoder")
+
+
+def _chain(chain: list[Any], x: Any) -> Any:
+    for layer in chain:
+        x = layer(x)
+    return x
+
+
+def _set_hinges(model: Any, knots: NDArray[np.float64], slopes: NDArray[np.float64]) -> None:
+    """Fix the feature layers: hinge h of object i is relu(input - knots[i, h]), times slopes[i, h]."""
+    objects, hinges = knots.shape
+    select = np.zeros((len(CMS_WORDS), objects * hinges))
+    combine = np.zeros((objects * hinges, objects))
+    for i in range(objects):
+        select[3 * i, i * hinges : (i + 1) * hinges] = 1
+        combine[i * hinges : (i + 1) * hinges, i] = slopes[i]
+    for name, kernel, bias in (("knots", select, -knots.ravel()), ("slopes", combine, np.zeros(objects))):
+        layer = model.get_layer(name)
+        layer.kernel.assign(kernel)
+        layer.bias.assign(bias)
+        layer.trainable = False
+
+
+def _hardest(scaling: Scaling) -> NDArray[np.int16]:
+    """Inputs (1, 57) of the event whose every word is at its hardware maximum."""
+    return scaling.inputs(np.array([[word.max_int for word in CMS_WORDS]], np.int16))
+
+
+def _fit_hinges(
+    features: Features, scaling: Scaling, table: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Knots and slopes (19, hinges): least squares to the scaled surprise, each GeV by the surprise it adds.
+
+    Beyond the hardest object of zero bias the last slope goes on.
+    """
+    scales = features.scales()
+    knots = np.empty((len(OBJECTS), features.hinges))
+    slopes = np.empty_like(knots)
+    quantum, largest = 2.0 ** (SLOPE_INTEGER - SLOPE_BITS), 2 ** (SLOPE_BITS - 1) - 1
+    for i, row in enumerate(table):
+        values = _pt_inputs(scaling, i)
+        # A level of surprise is that of the hardest pt that has it: softer ones do not occur.
+        levels, first = np.unique(row, return_index=True)
+        pt = np.append(first[1:] - 1, first[-1])
+        wanted = np.linspace(levels[1], levels[-1], features.hinges)[:-1]
+        knots[i] = values[[0, *pt[np.searchsorted(levels, wanted)]]]
+        basis = np.maximum(values[pt, None] - knots[i], 0)
+        weight = np.sqrt(np.diff(levels, prepend=0))
+        fitted = np.linalg.lstsq(basis * weight[:, None], scales[i] * levels * weight, rcond=None)[0]
+        slopes[i] = np.clip(np.rint(fitted / quantum), -largest, largest) * quantum
+    return knots, slopes
+
+
+def _pt_inputs(scaling: Scaling, item: int) -> NDArray[np.float64]:
+    """Value of network_input of the pt of object `item` at every whole GeV to 2047, raw words twice that."""
+    words = np.zeros((2048, len(CMS_WORDS)), np.int16)
+    words[:, 3 * item] = 2 * np.arange(len(words))
+    return scaling.inputs(words)[:, PT_COLUMNS][:, item] * 2.0**-scaling.input_type.fraction
