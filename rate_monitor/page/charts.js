@@ -243,12 +243,18 @@ function extent(values, from, round) {
   return [low, high + margin];
 }
 
+// About `count` round numbers in the range, and two where it has them: one says nothing of the scale.
 function ticks([low, high], count, round) {
   const rough = (high - low) / Math.max(2, count);
   const power = 10 ** Math.floor(Math.log10(rough));
-  let step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough);
-  if (round) step = Math.max(1, step);
-  const list = [];
-  for (let tick = Math.ceil(low / step) * step; tick <= high + 1e-9 * step; tick += step) list.push(tick);
+  const sizes = [0.2, 0.5, 1, 2, 5, 10].map((factor) => factor * power).filter((size) => !round || size >= 1);
+  const steps = sizes.filter((size) => size < rough).reverse();
+  const larger = sizes.find((size) => size >= rough);
+  let list = [];
+  for (const step of larger ? [larger, ...steps] : [1]) {
+    list = [];
+    for (let tick = Math.ceil(low / step) * step; tick <= high + 1e-9 * step; tick += step) list.push(tick);
+    if (list.length > 1) break;
+  }
   return list;
 }
