@@ -29,6 +29,7 @@ class Metrics:
             "in_band": self._gauge("axo_in_band", "1: the steered rate is in band; NaN: not known", "seed"),
             "automatic": self._gauge("axo_automatic", "1: the controller steers; 0: a person does", "seed"),
         }
+        self._by_seed: dict[str, tuple[dict[str, Gauge], Counter]] = {}
         self._changes = self._counter("axo_threshold_changes", "Threshold changes decided", "seed")
         self.run = self._gauge("axo_run", "Run of the last good record")
         self.lumi_section = self._gauge("axo_lumi_section", "Lumi section of the last good record")
@@ -55,14 +56,22 @@ class Metrics:
 
     def seed(self, point: SeedPoint) -> None:
         """Set the gauges of one seed after a decision; what is None is NaN."""
-        for key, gauge in self._seed_gauges.items():
+        gauges, changes = self._of_seed(point.name)
+        for key, gauge in gauges.items():
             value = getattr(point, key)
-            gauge.labels(point.name).set(math.nan if value is None else float(value))
-        self._changes.labels(point.name).inc(int(point.word != point.previous_word))
+            gauge.set(math.nan if value is None else float(value))
+        changes.inc(int(point.word != point.previous_word))
 
     def alarm(self, code: str, seed: str, active: bool) -> None:
         """Raise or clear an alarm; `seed` is empty when it concerns no one seed."""
         self._alarms.labels(code, seed).set(int(active))
+
+    def _of_seed(self, name: str) -> tuple[dict[str, Gauge], Counter]:
+        """The gauges of one seed, and its counter: looking them up takes longer than setting them."""
+        if name not in self._by_seed:
+            gauges = {key: gauge.labels(name) for key, gauge in self._seed_gauges.items()}
+            self._by_seed[name] = gauges, self._changes.labels(name)
+        return self._by_seed[name]
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)

@@ -13,7 +13,7 @@ import logging
 import queue
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from axo.errors import UserError
@@ -447,7 +447,7 @@ class Service:
         self.metrics.run.set(decision["run"])
         self.metrics.lumi_section.set(decision["lumi_section"])
         self.metrics.pileup.set(measured["pileup"])
-        self._points = {point.name: asdict(point) for point in points}
+        self._points = {point.name: dict(vars(point)) for point in points}
         self._last_good = {
             "time_s": time_s,
             "run": decision["run"],
