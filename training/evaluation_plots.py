@@ -102,7 +102,9 @@ def _dependence(document: Json) -> bytes:
     """Fraction passing against pileup and numbers of objects."""
     found = {n: d["dependence"] for n, d in document["detectors"].items() if "dependence" in d}
     first = next(iter(found.values()))
-    variables = [variable for variable in first if variable != "point"]
+    variables = [v for v in first if v != "point" and _has_a_course(found, v)]
+    if not variables:
+        variables = ["n_jet"]
     figure, panels = _panels(len(variables), 2)
     for axes, variable in zip(panels, variables, strict=False):
         for name, detector in found.items():
@@ -120,6 +122,11 @@ def _dependence(document: Json) -> bytes:
         axes.set(xlabel=variable, ylabel=f"fraction passing at {label}", yscale="log")
     panels[0].legend(fontsize=7, frameon=False)
     return _png(figure)
+
+
+def _has_a_course(found: Json, variable: str) -> bool:
+    """Whether some detector passes events in more than one range."""
+    return any(sum(row["passed"] > 0 for row in detector[variable]) > 1 for detector in found.values())
 
 
 def _colour(document: Json, name: str) -> str:

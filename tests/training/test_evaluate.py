@@ -217,8 +217,8 @@ def test_public_file_names_are_recognised(name, signal):
 def test_a_network_without_keras_model_says_so(tmp_path, capsys, cache):
     network = find_model("axo_v3").network
     write_network(tmp_path / "bare.json", network)
-    assert call(tmp_path / "bare.json", "--background", BACKGROUND, "--signals", *SIGNALS, "--rate-khz", *RATES,
-                "--no-baselines", "--menu", "none", "--json", tmp_path / "bare_out.json") == 0  # fmt: skip
+    assert call(tmp_path / "bare.json", "--background", BACKGROUND, "--signals", *SIGNALS,
+                "--rate-khz", *RATES, "--no-baselines", "--menu", "none", "--json", tmp_path / "bare_out.json") == 0  # fmt: skip
     document = json.loads((tmp_path / "bare_out.json").read_text())
     mine = document["detectors"]["axo_v3"]
     assert mine["arithmetic"] == {"absent": "bare.json has no model.keras beside it"}
@@ -229,7 +229,7 @@ def test_a_network_without_keras_model_says_so(tmp_path, capsys, cache):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["axo_v4"], "did you mean 'axo_v3'"),
+        (["axo_v3x"], "did you mean 'axo_v3'"),
         (["axo_v3", "axo_v3"], "is the same network"),
         (["axo_v3", "--rate-khz", "0.5"], "0.5 kHz cannot be told from 31250 zero-bias events"),
         (["axo_v3", "--rate-khz", "-1"], "cannot be told"),

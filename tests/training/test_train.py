@@ -173,7 +173,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, changes, message):
 
 
 def test_unknown_configuration(capsys):
-    assert main(["train", "axo_v4"]) == 2
+    assert main(["train", "axo_v3x"]) == 2
     assert "did you mean 'axo_v3'" in capsys.readouterr().err
 
 
