@@ -218,7 +218,8 @@ def test_a_network_without_keras_model_says_so(tmp_path, capsys, cache):
     network = find_model("axo_v3").network
     write_network(tmp_path / "bare.json", network)
     assert call(tmp_path / "bare.json", "--background", BACKGROUND, "--signals", *SIGNALS,
-                "--rate-khz", *RATES, "--no-baselines", "--menu", "none", "--json", tmp_path / "bare_out.json") == 0  # fmt: skip
+                "--rate-khz", *RATES, "--no-baselines", "--menu", "none",
+                "--json", tmp_path / "bare_out.json") == 0  # fmt: skip
     document = json.loads((tmp_path / "bare_out.json").read_text())
     mine = document["detectors"]["axo_v3"]
     assert mine["arithmetic"] == {"absent": "bare.json has no model.keras beside it"}
