@@ -306,8 +306,18 @@ def _train(
     fingerprint = json_digest({**shaping, "seed": seed})
     checkpoint = work / f"strength{strength:g}.npz"
     say(f"strength {strength:g}")
+    pileup = None if train.pileup is None else train.pileup[~held_out]
     fitted = fit(
-        config, model_config, scaling, words[~held_out], words[held_out], seed, checkpoint, fingerprint, say
+        config,
+        model_config,
+        scaling,
+        words[~held_out],
+        words[held_out],
+        seed,
+        checkpoint,
+        fingerprint,
+        say,
+        pileup,
     )
     return fitted.model.export(config.name)
 

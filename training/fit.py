@@ -46,12 +46,14 @@ def fit(
     checkpoint: Path,
     fingerprint: str,
     say: Say,
+    pileup: NDArray[Any] | None = None,
 ) -> Fitted:
     """Train one seed; resumes from `checkpoint` if a training of this `fingerprint` wrote it.
 
     An interrupted and resumed training ends in the same weights as an uninterrupted one: the order
     of events depends on seed and epoch alone, noise on seed and step. `events_per_s` is the median over
-    epochs. Raises UserError when the loss is no longer finite.
+    epochs. `pileup` is that of the events `train` (n,), if known: a decorrelation may ask for it. Raises
+    UserError when the loss is no longer finite.
     """
     model = find_family(config.family)(model_config, scaling, seed, train)
     epochs, batch = config.training.epochs, min(config.training.batch, len(train))
@@ -71,7 +73,7 @@ def fit(
         method = make_method(config.decorrelation, "decorrelation")
     run_epoch = None
     if done < epochs:
-        beside = () if method is None else method.prepare(train, frequency)
+        beside = () if method is None else method.prepare(train, frequency, pileup)
         run_epoch = _epoch(model, method, model.prepare(train), beside, batch, steps, epochs)
     scalars = Scalars(checkpoint.parent / "tensorboard" / f"seed{seed}", history)
     while run_epoch is not None and done < epochs:

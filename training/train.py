@@ -64,7 +64,7 @@ def train(config: Config, model_config: Any, output: Path, work: Path, say: Any)
 
     from .fit import fit
 
-    words, test, signals = _read(config)
+    words, pileup, test, signals = _read(config)
     held_out = np.arange(len(words)) % config.data.validation_stride == 0
     scaling = learn_scaling(words[~held_out], config.scaling)
     fingerprint = {"config": config.training_document(), "words": words_digest(words), "versions": versions()}
@@ -79,6 +79,7 @@ def train(config: Config, model_config: Any, output: Path, work: Path, say: Any)
             work / f"seed{seed}.npz",
             json_digest({**fingerprint, "seed": seed}),
             say,
+            None if pileup is None else pileup[~held_out],
         )
         for seed in config.seeds
     ]
@@ -97,18 +98,19 @@ class _Evaluated:
     figures: dict[str, Any]
 
 
-def _read(config: Config) -> tuple[Words, Words, dict[str, Words]]:
+def _read(config: Config) -> tuple[Words, NDArray[Any] | None, Words, dict[str, Words]]:
     from axo.sources import read_events
 
     data = config.data
-    words = read_events(data.path(data.train), limit=data.train_events).words
+    train = read_events(data.path(data.train), limit=data.train_events)
+    words = train.words
     test = read_events(data.path(data.test)).words
     signals = {name: read_events(data.path(file)).words for name, file in data.signals.items()}
     if len(words) < 10 * data.validation_stride:
         raise UserError(f"{data.path(data.train)}: {len(words)} events are too few to train on")
     # Fail before the training, not after it, when the rarest working point cannot be told.
     _require_events(config, len(test))
-    return words, test, signals
+    return words, train.pileup, test, signals
 
 
 def _require_events(config: Config, events: int) -> None:

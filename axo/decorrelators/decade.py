@@ -62,19 +62,28 @@ class Decade:
     def __init__(self, config: DecadeConfig) -> None:
         self.config = config
 
-    def prepare(self, words: NDArray[np.int16], frequency: NDArray[np.float64] | None) -> Arrays:
+    def prepare(
+        self,
+        words: NDArray[np.int16],
+        frequency: NDArray[np.float64] | None = None,
+        pileup: NDArray[Any] | None = None,
+    ) -> Arrays:
         """Bins of `variables` (n, k) and of `drawn` (n, m), uint8; weights of zero bias (n,) float32."""
         drawn = np.ones(len(words)) if frequency is None else frequency
         return (
-            self._bins(words, self.config.variables, np.ones(len(words))),
-            self._bins(words, self.config.drawn, drawn),
+            self._bins(words, pileup, self.config.variables, np.ones(len(words))),
+            self._bins(words, pileup, self.config.drawn, drawn),
             (1 / drawn).astype(np.float32),
         )
 
     def _bins(
-        self, words: NDArray[np.int16], names: Iterable[str], weights: NDArray[Any]
+        self,
+        words: NDArray[np.int16],
+        pileup: NDArray[Any] | None,
+        names: Iterable[str],
+        weights: NDArray[np.float64],
     ) -> NDArray[np.uint8]:
-        values = trigger_variables(words, list(names))
+        values = trigger_variables(words, list(names), pileup)
         bins = np.zeros(values.shape, np.uint8)
         for column, variable in enumerate(values.T):
             bins[:, column] = rank_bins(variable, self.config.bins, weights)

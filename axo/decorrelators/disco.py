@@ -51,10 +51,15 @@ class Disco:
     def __init__(self, config: DiscoConfig) -> None:
         self.config = config
 
-    def prepare(self, words: NDArray[np.int16], frequency: NDArray[np.float64] | None) -> Arrays:
+    def prepare(
+        self,
+        words: NDArray[np.int16],
+        frequency: NDArray[np.float64] | None = None,
+        pileup: NDArray[Any] | None = None,
+    ) -> Arrays:
         """Ranks of the variables (n, k) float32, and the events' weights when drawn (n,) float32."""
         drawn = np.ones(len(words)) if frequency is None else 1 / frequency
-        values = trigger_variables(words, self.config.variables)
+        values = trigger_variables(words, self.config.variables, pileup)
         ranks = np.stack([rank_bins(column, RANKS, drawn) / RANKS for column in values.T], axis=1)
         return ranks.astype(np.float32), drawn.astype(np.float32)
 

@@ -28,8 +28,13 @@ class Method(Protocol):
 
     def __init__(self, config: Any) -> None: ...
 
-    def prepare(self, words: NDArray[np.int16], frequency: NDArray[np.float64] | None) -> Arrays:
-        """Arrays with n rows each, of raw zero-bias `words` (n, 57).
+    def prepare(
+        self,
+        words: NDArray[np.int16],
+        frequency: NDArray[np.float64] | None = None,
+        pileup: NDArray[Any] | None = None,
+    ) -> Arrays:
+        """Arrays with n rows each, of raw zero-bias `words` (n, 57) and their `pileup` (n,) if known.
 
         `frequency` (n,) is how often events are drawn, relative to others; None: all alike.
         """
