@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -103,14 +104,14 @@ def _efficiencies(document: Json, name: str, point: Json) -> Table:
     pure = point["pure"]
     key, mean = ("pure_efficiency", "pure_geometric_mean") if pure else ("efficiency", "geometric_mean")
     rows = [
-        [detector_name]
+        [detector_name, _plus_minus(detector["points"][name][mean])]
         + [_plus_minus(detector["points"][name][key][signal]) for signal in document["signals"]]
-        + [_plus_minus(detector["points"][name][mean])]
         for detector_name, detector in document["detectors"].items()
     ]
-    title = f"{'Pure efficiency' if pure else 'Efficiency'} at {point['label']}"
+    title = f"{'Pure efficiency at a pure rate of' if pure else 'Efficiency at'} {point['label']}"
+    title = title.removesuffix(" pure")
     about = f"At most {point['fraction']:.3g} of the background passes{' and is pure' if pure else ''}."
-    return title, about, ["detector", *document["signals"], "geometric mean"], rows
+    return title, about, ["detector", "geometric mean", *document["signals"]], rows
 
 
 def _areas(document: Json) -> Table:
@@ -153,19 +154,19 @@ def _rates(document: Json) -> Table:
 
 
 def _of_the_way(document: Json) -> Table:
-    header = ["detector", "working point", *document["signals"], "geometric mean"]
+    header = ["detector", "working point", "geometric mean", *document["signals"]]
     rows = []
     for name, detector in document["detectors"].items():
         for key, point in document["points"].items():
             way = detector["points"][key].get(f"of_the_way_{'pure_' if point['pure'] else ''}efficiency")
             if way:
-                rows.append([name, point["label"], *(_plus_minus(value, 2) for value in way.values())])
+                rows.append([name, point["label"], *_mean_first(way)])
     about = "(efficiency - HT cut) / (supervised - HT cut); a dash where supervised is not above the HT cut."
     return "The way from trivial to supervised", about, header, rows
 
 
 def _arithmetic(document: Json) -> Iterator[Table]:
-    header = ["model", "against", "working point", *document["signals"], "geometric mean"]
+    header = ["model", "against", "working point", "geometric mean", *document["signals"]]
     rows, remarks = [], []
     for name, detector in document["detectors"].items():
         found = detector.get("arithmetic")
@@ -180,8 +181,8 @@ def _arithmetic(document: Json) -> Iterator[Table]:
             remarks.append(f"{name}: no float parent ({found['absent']}).")
         for kind, points in found.get("ratios", {}).items():
             for key, ratios in points.items():
-                cells = [_plus_minus(value, 3) for value in ratios.values()]
-                rows.append([name, kind.replace("_", ", "), document["points"][key]["label"], *cells])
+                label = document["points"][key]["label"]
+                rows.append([name, kind.replace("_", ", "), label, *_mean_first(ratios)])
     about = (
         "Efficiency of the fixed-point network over that of the same weights without quantisers (float), and "
         "without rounding but with the types' saturation (float, saturating). " + " ".join(remarks)
@@ -242,11 +243,20 @@ def _provenance(document: Json) -> Iterator[str]:
     yield ", ".join(f"{name} {version}" for name, version in document["versions"].items())
 
 
-def _plus_minus(value: Json | None, digits: int = 4) -> str:
+def _plus_minus(value: Json | None) -> str:
+    """Two digits of the larger uncertainty, at least two and at most six decimals."""
     if value is None:
         return "-"
     up, down = value["high"] - value["value"], value["value"] - value["low"]
+    larger = max(up, down)
+    digits = min(max(1 - math.floor(math.log10(larger)), 2), 6) if larger > 0 else 4
     return f"{value['value']:.{digits}f} +{up:.{digits}f} -{down:.{digits}f}"
+
+
+def _mean_first(values: Json) -> list[str]:
+    """Cells of figures by signal and of their geometric mean, that first: wide tables are cut at the right."""
+    signals = [_plus_minus(value) for name, value in values.items() if name != "geometric_mean"]
+    return [_plus_minus(values["geometric_mean"]), *signals]
 
 
 def _small(value: Json) -> str:

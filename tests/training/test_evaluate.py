@@ -152,7 +152,11 @@ def test_page_is_self_contained(output):
     page = (output / "evaluation.html").read_text()
     assert page.count("src='data:image/png;base64,") == 5 == len(list(output.glob("*.png")))
     assert "http" not in page.replace("http-equiv", "")
-    for text in ("Pure efficiency at 100 kHz pure", "isolation forest", "Fixed point against float"):
+    for text in (
+        "Pure efficiency at a pure rate of 100 kHz",
+        "isolation forest",
+        "Fixed point against float",
+    ):
         assert text in page
 
 
