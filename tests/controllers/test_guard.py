@@ -301,3 +301,44 @@ def test_the_guard_is_round_every_controller():
     config = ControllerConfig((SeedConfig("AXO", 1.0, 3000, max_step_words=5),))
     controller = make_controller("pd", config)
     assert run(controller, [record(1, 9.0)])[0].threshold_words == {"AXO": 3005}
+
+
+def test_thresholds_that_others_set_are_followed():
+    controller = guarded((2500.0,))
+    state = controller.following(controller.initial_state(), {"AXO": 3500})
+    _, decision = controller.decide(state, record(1, word=3500))
+    assert decision.alarms == ()
+    assert (decision.seeds[0].previous_word, decision.seeds[0].threshold_word) == (3500, 2500)
+
+
+def test_a_decision_not_applied_moves_nothing_until_it_is_confirmed():
+    controller = guarded((2000.0,), changes_per_hour=1, min_word=1000)
+    before = controller.initial_state()
+    after, proposed = controller.decide(before, record(1))
+    state = controller.unapplied(before, after)
+    assert proposed.threshold_words == {"AXO": 2000}
+    assert state["words"] == {"AXO": 3000} and state["changes"] == {"AXO": []}
+    assert controller.decide(state, record(1))[1].alarms[0].code == "repeated"
+    state, decision = controller.confirmed(state, {"AXO": 2000})
+    assert (decision.lumi_section, decision.effective_lumi_section) == (1, 3)
+    found = decision.seeds[0]
+    assert (found.previous_word, found.threshold_word, found.mode) == (3000, 2000, "auto")
+    assert state["changes"] == {"AXO": [1]}
+    state, decision = controller.decide(state, record(2, word=3000))
+    assert decision.alarms == ()
+    _, decision = controller.decide(state, record(3, word=3000))
+    assert [alarm.code for alarm in decision.alarms] == ["threshold"]
+    with pytest.raises(UserError, match="outside its limits"):
+        controller.confirmed(state, {"AXO": 500})
+
+
+def test_what_was_decided_outlives_a_new_beginning():
+    controller = guarded((2000.0,))
+    state, _ = controller.decide(controller.initial_state(), record(7))
+    again = controller.begun_again(state)
+    assert again["words"] == {"AXO": 3000} and again["algorithm"] == {"calls": 0}
+    assert controller.decide(again, record(7))[1].alarms[0].code == "repeated"
+    _, later = controller.decide(state, record(8, word=3000))
+    caught_up = controller.caught_up(again, later)
+    assert controller.decide(caught_up, record(8))[1].alarms[0].code == "repeated"
+    assert caught_up["words"] == {"AXO": 3000}

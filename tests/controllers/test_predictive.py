@@ -1,3 +1,4 @@
+import json
 import math
 import time
 
@@ -103,19 +104,45 @@ def test_the_dead_band_saves_changes(tail_fit, tail_options):
     assert len(set(calm)) == 1 < len(set(restless))
 
 
-def test_histograms_teach_the_shape(tail_fit):
-    """Scores that fall by e in 400 words where the model says 800: the learnt curve has that slope."""
+def falling(first, width, per_word=400):
+    """Counts of scores from `first` on that fall by e in `per_word` words, 1e5 of them above 2600."""
+    edges = first + width * np.arange(60)
+    above = 1e5 * np.exp(-(edges - 2600) / per_word)
+    counts = np.append(above[:-1] - above[1:], above[-1]).round()
+    return ScoreCounts(tuple(edges.tolist()), tuple(int(c) for c in counts))
+
+
+def efolds(models, learnt, low, high):
+    """How many e-folds the rate falls between two words."""
+    curves = models.curves(learnt, 60.0)
+    rates = [models.log_rates(learnt, curves, np.array([word]), 60.0, 2400)[0] for word in (low, high)]
+    return rates[0] - rates[1]
+
+
+@pytest.mark.parametrize("thresholds", [(2600,), (2600, 3400)])
+def test_histograms_teach_the_shape(tail_fit, thresholds):
+    """Scores that fall by e in 400 words where the model says 800: the learnt curve has that slope, above
+    the thresholds and, straight on, where none has ever been; also when thresholds come and go."""
     models = RateModels([PileupModel(tail_fit)], [1.0])
     learnt = Learnt.nothing(1)
-    edges = 2600 + 50 * np.arange(60)
-    above = 1e5 * np.exp(-(edges - 2600) / 400)
-    counts = np.append(above[:-1] - above[1:], above[-1]).round()
-    histogram = ScoreCounts(tuple(edges.tolist()), tuple(int(c) for c in counts))
-    for _ in range(50):
+    assert efolds(models, learnt, 2800.0, 3600.0) == pytest.approx(1.0, rel=0.1)
+    for section in range(50):
+        histogram = falling(thresholds[section % len(thresholds)], 50)
         learnt = models.learn_shapes(learnt, [histogram], 60.0)
-    curves = models.curves(learnt, 60.0)
-    rates = [models.log_rates(learnt, curves, np.array([word]), 60.0, 2400)[0] for word in (2800.0, 3600.0)]
-    assert rates[0] - rates[1] == pytest.approx(2.0, rel=0.1)
+    assert efolds(models, learnt, 2800.0, 3600.0) == pytest.approx(2.0, rel=0.1)
+    assert efolds(models, learnt, 2100.0, 2500.0) == pytest.approx(1.0, rel=0.1)
+
+
+def test_what_is_learnt_is_the_same_after_its_state(tail_fit):
+    models = RateModels([PileupModel(tail_fit)] * 2, [1.0, 0.1])
+    learnt, _ = models.learn_rates(Learnt.nothing(2), [0.3, None], [0.01, 1.0], 51.0)
+    learnt = models.learn_shapes(learnt, [falling(2600, 50), None], 60.0)
+    again = Learnt.of(json.loads(json.dumps(learnt.state())))
+    assert np.array_equal(again.levels, learnt.levels)
+    assert np.array_equal(again.covariance, learnt.covariance)
+    assert again.suspect == learnt.suspect
+    assert np.allclose(again.shape.expected, learnt.shape.expected, rtol=1e-7)
+    assert again.state() == learnt.state()
 
 
 @pytest.mark.parametrize(

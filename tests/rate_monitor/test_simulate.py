@@ -39,21 +39,10 @@ def results_of(tables, sections, names, noise_seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILLS)
 def test_predictive_meets_the_bars_on_every_fill(shared, tables, name):
-    """Against the oracle for every noise seed; ahead of its peers on the mean of them, for on one fill the
-    noise of a single lumi section decides (in 1 of 6 seeds log_pi has one more of 729 in band)."""
     sections = read_fill(shared / "real" / "fills" / f"brilcalc_run{name}.csv")
-    runs = [results_of(tables, sections, CONTROLLERS, seed) for seed in (11, 12, 15)]
-    for results in runs:
-        found = bars(results, "predictive")
-        assert found["in_band"]["met"], found
-        assert found["rms"]["met"], found
-
-    def mean(controller, figure):
-        return np.mean([getattr(results[controller], figure) for results in runs])
-
-    for peer in ("log_pi", "pd", "fixed"):
-        assert mean("predictive", "in_band") >= mean(peer, "in_band"), peer
-        assert mean("predictive", "rms") < mean(peer, "rms"), peer
+    for seed in (11, 12, 15):
+        found = bars(results_of(tables, sections, CONTROLLERS, seed), "predictive")
+        assert all(bar["met"] for bar in found.values()), found
 
 
 @pytest.mark.slow
