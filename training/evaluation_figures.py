@@ -125,10 +125,11 @@ def figures(
 
 @dataclass(frozen=True, eq=False)
 class _Effect:
-    """Efficiencies at one point by signal, (signals,), and their replicas, (replicas, signals)."""
+    """Efficiencies at one point by signal, (signals,), of `events` each, and replicas (replicas, signals)."""
 
     value: Reals
     replicas: Reals
+    events: NDArray[np.int64]
 
     @property
     def mean(self) -> tuple[float, Reals]:
@@ -182,7 +183,8 @@ class _Replicas:
             counts = self._signals[name][:, tested.signal_rows]
             values.append(float(((tested.signal > cut) & eligible).mean()))
             replicas.append(Bootstrap.efficiencies(tested.signal, counts, cut_replicas, eligible))
-        return _Effect(np.array(values), np.stack(replicas, axis=1))
+        events = np.array([len(tested.signal) for tested in detector.tested.values()])
+        return _Effect(np.array(values), np.stack(replicas, axis=1), events)
 
     def _cuts(self, tested: Tested, point: Point) -> tuple[float, Reals]:
         scores = _eligible_scores(tested, point, self._samples)
@@ -273,6 +275,10 @@ def _share(passed: int, total: int, scale: float = 1.0) -> Json:
 
 
 def _mean(effect: _Effect) -> Json | None:
+    if (effect.value == 0).any():
+        # No replica can have what the sample has not: the bound of none seen is Clopper-Pearson's.
+        most = np.where(effect.value > 0, effect.value, clopper_pearson(0, effect.events)[1])
+        return asdict(Interval(0.0, 0.0, float(geometric_mean(most))))
     return _document(spread(*effect.mean))
 
 

@@ -254,7 +254,7 @@ def _plus_minus(value: Json | None) -> str:
 
 
 def _mean_first(values: Json) -> list[str]:
-    """Cells of figures by signal and of their geometric mean, that first: wide tables are cut at the right."""
+    """Cells of figures by signal and of their geometric mean, that first: wide tables are cut at right."""
     signals = [_plus_minus(value) for name, value in values.items() if name != "geometric_mean"]
     return [_plus_minus(values["geometric_mean"]), *signals]
 
