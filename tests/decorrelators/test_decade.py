@@ -104,11 +104,11 @@ def test_equal_scores_give_finite_gradients():
 
 
 def test_penalty_of_recorded_words_is_the_mutual_information():
-    """All of the sample in one batch, score HTT-like: within the binning of the estimator of the tables."""
+    """All of the sample in one batch, against the estimator of the tables with as many bins."""
     words = read_events("sample:zerobias_train").words
     method = Decade(DecadeConfig(strength=2.0, variables={"met_gev": 1.0, "mu_pt_gev": 0.5}))
     batch = method.prepare(words, None)
-    score = words[:, 0].astype(np.float32) ** 2 + words[:, 27]
+    score = words[:, 0].astype(np.float32) + 2 * words[:, 27]
     found = float(method.penalty(tf.constant(score), tuple(map(tf.constant, batch))))
     met, muon = (mutual_information(score, words[:, 3 * item], bins=16) for item in (0, 5))
     assert found == pytest.approx(2 * met + muon, rel=0.15)
@@ -134,7 +134,7 @@ def test_both_distributions():
     found = penalty(variables={"met_gev": 1.0}), penalty(variables={}, drawn={"met_gev": 1.0})
     assert found[0] == pytest.approx(zero_bias, rel=0.15)
     assert found[1] == pytest.approx(drawn, rel=0.15)
-    assert drawn > 1.3 * zero_bias
+    assert found[1] > 1.15 * found[0]
     assert penalty(variables={"met_gev": 1.0}, drawn={"met_gev": 2.0}) == pytest.approx(
         found[0] + 2 * found[1]
     )
