@@ -117,27 +117,22 @@ def test_penalty_of_recorded_words_is_the_mutual_information():
 def test_both_distributions():
     """Events are weighted by 1 / frequency for zero bias, and not at all as they are drawn."""
     words = read_events("sample:zerobias_train").words
-    frequency = 1.0 + words[:, 0]
+    muon = words[:, 15]
+    frequency = np.where(muon > 0, 10.0, 1.0)
     rows = np.random.default_rng(6).choice(len(words), 40_000, p=frequency / frequency.sum())
-    score = words[:, 27].astype(np.float32)
+    score = (4 * muon + words[:, 27]).astype(np.float32)
 
     def penalty(**options):
         method = Decade(DecadeConfig(strength=1.0, **options))
         batch = (array[rows] for array in method.prepare(words, frequency))
         return float(method.penalty(tf.constant(score[rows]), tuple(map(tf.constant, batch))))
 
-    met = words[:, 0]
-    zero_bias, drawn = (
-        mutual_information(score, met, bins=16),
-        mutual_information(score[rows], met[rows], bins=16),
-    )
-    found = penalty(variables={"met_gev": 1.0}), penalty(variables={}, drawn={"met_gev": 1.0})
-    assert found[0] == pytest.approx(zero_bias, rel=0.15)
-    assert found[1] == pytest.approx(drawn, rel=0.15)
-    assert found[1] > 1.15 * found[0]
-    assert penalty(variables={"met_gev": 1.0}, drawn={"met_gev": 2.0}) == pytest.approx(
-        found[0] + 2 * found[1]
-    )
+    weights = {"mu_pt_gev": 1.0}
+    zero_bias, drawn = penalty(variables=weights), penalty(variables={}, drawn=weights)
+    assert zero_bias == pytest.approx(mutual_information(score, muon, bins=16), rel=0.15)
+    assert drawn == pytest.approx(mutual_information(score[rows], muon[rows], bins=16), rel=0.15)
+    assert drawn > 1.5 * zero_bias
+    assert penalty(variables=weights, drawn={"mu_pt_gev": 2.0}) == pytest.approx(zero_bias + 2 * drawn)
 
 
 @pytest.mark.parametrize(
