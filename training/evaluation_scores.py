@@ -24,7 +24,7 @@ Values = NDArray[Any]
 HELD_OUT = 5
 """Every fifth zero-bias event, and every second signal event, fits the ceiling and does not test it."""
 
-LEAST_FIT = 1000
+LEAST_FIT = 500
 
 COMPARED = 100_000
 """Zero-bias events on which the Keras model is compared with the network, besides all signal events."""
