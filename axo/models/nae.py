@@ -59,7 +59,7 @@ class Features:
     @property
     def type(self) -> FixedType:
         """Type of a feature, and of its reconstruction."""
-        return FixedType(self.bits, self.integer, False, "RND_CONV", "SAT")
+        return FixedType(self.bits, self.integer, False, "TRN", "SAT")
 
     def scales(self) -> NDArray[np.float64]:
         """Units per surprise of the 19 objects."""
@@ -72,20 +72,24 @@ class NaeConfig:
     """Sizes and types. Bits and integer bits are those of ap_fixed (the sign included), of all layers.
 
     `hidden` are the encoder's hidden layers, in reverse the decoder's. Hidden activations are
-    unsigned, the latent variables signed. `spectral_norm` bounds the largest singular value of every
+    unsigned, the latent variables signed. The encoder sees each feature saturated at 2**seen_integer:
+    what goes beyond cannot be reconstructed, and so the energy rises with the square of it. That makes
+    the latent space compact, as the sphere of the papers does. `spectral_norm` bounds the largest singular value of every
     kernel (null: free). Events are drawn with a frequency of P**-tail, where P is the fraction of zero
     bias in which the event's rarest object is present and as hard. `gradient_norm` bounds the norm of
     the gradient of all weights.
     """
 
-    hidden: tuple[int, ...] = (16,)
-    latent: int = 6
+    hidden: tuple[int, ...] = (10,)
+    latent: int = 3
     weight_bits: int = 6
     weight_integer: int = 2
     bias_bits: int = 8
     bias_integer: int = 7
     activation_bits: int = 7
     activation_integer: int = 6
+    seen_bits: int = 5
+    seen_integer: int = 4
     latent_bits: int = 7
     latent_integer: int = 7
     features: Features = field(default_factory=Features)
@@ -176,7 +180,7 @@ class Nae:
         return metrics
 
     def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
-        """``loss`` is -log p of the held-out events, in nats: mean energy plus log Z (importance sampling)."""
+        """``loss`` is -log p of the held-out events, in nats: mean energy plus log Z."""
         chunk, total = 16384, 0.0
         for start in range(0, len(order), chunk):
             x = self._in_surprise(arrays[0][order[start : start + chunk]])
@@ -232,17 +236,18 @@ FAMILY = Nae
 def _autoencoder(config: NaeConfig) -> tuple[list[Any], list[Any]]:
     """The layers of encoder and decoder, features to features."""
     sizes = [*config.hidden, config.latent, *reversed(config.hidden), len(OBJECTS)]
-    chain: list[Any] = []
+    chain = [_cast("seen", FixedType(config.seen_bits, config.seen_integer, False))]
     for index, size in enumerate(sizes):
         weight = config.weight_bits, config.weight_integer
         chain.append(layers.dense(f"dense{index}", size, weight, (config.bias_bits, config.bias_integer)))
         if index == len(config.hidden):
-            chain.append(layers.linear("latent", config.latent_bits, config.latent_integer))
+            chain.append(_cast("latent", FixedType(config.latent_bits, config.latent_integer)))
         elif index == len(sizes) - 1:
-            chain.append(layers.relu("decoded", config.features.bits, config.features.integer))
+            chain.append(_cast("decoded", config.features.type))
         else:
-            chain.append(layers.relu(f"relu{index}", config.activation_bits, config.activation_integer))
-    split = 2 * len(config.hidden) + 2
+            kind = FixedType(config.activation_bits, config.activation_integer, False)
+            chain.append(_cast(f"relu{index}", kind))
+    split = 2 * len(config.hidden) + 3
     return chain[:split], chain[split:]
 
 
@@ -253,9 +258,32 @@ def _whole(config: NaeConfig, encode: list[Any], decode: list[Any]) -> Any:
     x = layers.dense("knots", count, (2, 2), (10, 8))(x)
     x = layers.relu("hinges", 8, 6)(x)
     x = layers.dense("slopes", len(OBJECTS), (SLOPE_BITS, SLOPE_INTEGER), (2, 2))(x)
-    x = layers.relu("features", features.bits, features.integer)(x)
+    x = _cast("features", features.type)(x)
     error = keras.layers.Subtract(name="error")([_chain([*encode, *decode], x), x])
     return keras.Model(inputs, error, name="autoencoder")
+
+
+def _cast(name: str, kind: FixedType) -> Any:
+    """A saturating cast to `kind`, a ReLU where it is unsigned. Truncation saves an adder in every chain."""
+    from hgq.config import QuantizerConfig
+
+    sign = int(kind.signed)
+    quantizer = QuantizerConfig(
+        "kbi",
+        "datalane",
+        k0=kind.signed,
+        b0=kind.width - sign,
+        i0=kind.integer - sign,
+        round_mode="TRN",
+        overflow_mode="SAT",
+        bc=None,
+        ic=None,
+        br=None,
+        ir=None,
+        heterogeneous_axis=(),
+        trainable=False,
+    )
+    return layers.qlayers.QActivation(quantizer, name=name)
 
 
 def _chain(chain: list[Any], x: Any) -> Any:
