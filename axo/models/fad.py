@@ -65,8 +65,9 @@ class FadConfig:
 
     `hidden` are the sizes of the two hidden layers of the trigger's network. `time` is where it takes the
     field: 1 is the data. A component is in units of 1 / `component_scale`, so that it uses its bits.
-    Events are drawn with a frequency of P**-tail, where P is the fraction of zero bias in which the
-    event's rarest object is present and as hard.
+    Errors of the field's length are counted `radial` times on top of those of all components: the length
+    is what the score is. Events are drawn with a frequency of P**-tail, where P is the fraction of zero
+    bias in which the event's rarest object is present and as hard.
     """
 
     hidden: tuple[int, int] = (32, 16)
@@ -81,7 +82,8 @@ class FadConfig:
     component_integer: int = 6
     component_scale: float = 4.0
     time: float = 1.0
-    tail: float = 0.5
+    tail: float = 0.7
+    radial: float = 10.0
     flow: Flow = field(default_factory=Flow)
     pruning: Pruning = field(default_factory=Pruning)
     learning_rate: float = 0.004
@@ -93,10 +95,10 @@ class FadConfig:
             raise UserError(
                 f"components must be at most {len(OBJECTS)}: one pt of each object is all there is"
             )
-        if self.component_scale <= 0 or not 0 <= self.tail < 1 or not 0 <= self.time <= 1:
-            raise UserError(
-                "component_scale must be positive, tail at least 0 and below 1, time within 0 and 1"
-            )
+        if self.component_scale <= 0 or self.radial < 0:
+            raise UserError("component_scale must be positive, and radial not negative")
+        if not 0 <= self.tail < 1 or not 0 <= self.time <= 1:
+            raise UserError("tail must be at least 0 and below 1, and time within 0 and 1")
 
 
 class Fad:
@@ -208,7 +210,9 @@ class Fad:
         matching = tf.reduce_mean(weights * self.field.matching_errors(coordinates, seed))
         target = tf.stop_gradient(self.field(coordinates, self.config.time)) @ self.axes
         output = self.encoder(layers.as_tensor(inputs, self.scaling.input_type))
-        errors = tf.reduce_sum((output / self.config.component_scale - target) ** 2, axis=1)
+        found = output / self.config.component_scale
+        errors = tf.reduce_sum((found - target) ** 2, axis=1)
+        errors += self.config.radial * (_norm(found) - _norm(target)) ** 2
         regression = tf.reduce_mean(errors)
         metrics = {"loss": matching + regression, "matching": matching, "regression": regression}
         if penalty is not None:
@@ -218,6 +222,10 @@ class Fad:
 
 
 FAMILY = Fad
+
+
+def _norm(x: Any) -> Any:
+    return tf.sqrt(tf.reduce_sum(x**2, axis=1) + 1e-6)
 
 
 def _principal_axes(
