@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,7 +112,7 @@ def _card(model: Model) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     card = read_json(path)
-    if card.get("network_sha256") != digest(model.network):
+    if not isinstance(card, dict) or card.get("network_sha256") != digest(model.network):
         raise UserError(f"{path}: is of another network than {model.path.name}; train or export again")
     return {key: card.get(key) for key in ("family", "released_seed", "selection", "seeds", "seed_spread")}
 
@@ -250,7 +251,7 @@ def _cached(folder: Path, key: list[Any], compute: Callable[[], dict[str, Values
         try:
             with np.load(path) as file:
                 return dict(file)
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             pass  # damaged: computed again
     arrays = compute()
     with replacing(path) as temporary, temporary.open("wb") as file:
