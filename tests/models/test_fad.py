@@ -98,14 +98,15 @@ def test_the_score_saturates(model):
 
 
 def test_the_network_learns_the_field(model, words):
-    """On events it was not trained on, nearly the order of the float field's |v|^2."""
+    """On events it was not trained on, most of the float field's highest 2 % are the network's."""
     test = read_events("sample:zerobias_test", limit=4000).words
-    found = evaluate(model.export("f"), test).score_word
-    assert spearmanr(found, model.field_score(test)).statistic > 0.9
-    untrained = make(words, model.scaling)
-    assert (
-        spearmanr(evaluate(untrained.export("f"), test).score_word, model.field_score(test)).statistic < 0.8
-    )
+    rarest = set(np.argsort(model.field_score(test))[-80:])
+
+    def shared_with(network):
+        return len(rarest & set(np.argsort(evaluate(network, test).score_word, kind="stable")[-80:])) / 80
+
+    assert shared_with(model.export("f")) > 0.7
+    assert shared_with(make(words, model.scaling).export("f")) < 0.5
 
 
 def test_the_field_orders_like_the_likelihood(model):
