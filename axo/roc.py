@@ -116,17 +116,26 @@ class Bootstrap:
         """How many of the highest scores `cuts` needs: beyond 8 standard deviations."""
         return int(allowed + 8 * np.sqrt(allowed + 1) + 20)
 
-    @staticmethod
-    def efficiencies(scores: ArrayLike, counts: NDArray[np.uint8], cuts: Reals, eligible: ArrayLike) -> Reals:
-        """Fraction of events above the cut of each replica, (replicas,); only `eligible` (n,) can pass."""
+
+class Replicas:
+    """Efficiencies of one score's signal events in every replica of a bootstrap, for any cuts.
+
+    `scores` (n,) with `counts` (replicas, n); only `eligible` events (n,) can pass.
+    """
+
+    def __init__(self, scores: ArrayLike, counts: NDArray[np.uint8], eligible: ArrayLike) -> None:
         values = np.asarray(scores, np.float64)
         order = np.argsort(-values, kind="stable")
+        self._falling = -values[order]
         passing = counts[:, order] * np.asarray(eligible)[order]
-        summed = np.concatenate(
-            [np.zeros((len(counts), 1), np.int64), np.cumsum(passing, axis=1, dtype=np.int64)], axis=1
-        )
-        number = np.searchsorted(-values[order], -cuts, "left")
-        return summed[np.arange(len(counts)), number] / counts.sum(axis=1, dtype=np.int64)
+        self._passed = np.zeros((len(counts), len(values) + 1), np.int32)
+        np.cumsum(passing, axis=1, out=self._passed[:, 1:])
+        self._total = counts.sum(axis=1, dtype=np.int64)
+
+    def efficiencies(self, cuts: Reals) -> Reals:
+        """Fraction of events above the cut of each replica, (replicas,)."""
+        number = np.searchsorted(self._falling, -cuts, "left")
+        return self._passed[np.arange(len(self._passed)), number] / self._total
 
 
 def geometric_mean(values: ArrayLike) -> Reals:

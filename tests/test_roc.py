@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from axo.rates import ScoreHistogram, collision_rate_hz, threshold_for_rate
 from axo.roc import (
     Bootstrap,
+    Replicas,
     allowed_events,
     area_under_curve,
     cut_at,
@@ -70,7 +71,7 @@ def test_bootstrap_cuts_and_efficiencies_equal_those_of_repeated_events():
     eligible = rng.random(300) < 0.6
     b_counts, s_counts = bootstrap.counts(0, 2000), bootstrap.counts(1, 300)
     cuts = bootstrap.cuts(background, b_counts, 50)
-    efficiencies = Bootstrap.efficiencies(signal, s_counts, cuts, eligible)
+    efficiencies = Replicas(signal, s_counts, eligible).efficiencies(cuts)
     for i in range(20):
         repeated = np.repeat(background, b_counts[i])
         assert (repeated > cuts[i]).sum() <= 50 < (repeated >= cuts[i]).sum()
@@ -82,7 +83,7 @@ def test_bootstrap_spread_is_binomial_at_a_fixed_cut():
     signal = np.arange(2000)
     counts = Bootstrap(2000).counts(0, 2000)
     assert counts.mean() == pytest.approx(1, abs=0.01) and counts.var() == pytest.approx(1, abs=0.01)
-    found = Bootstrap.efficiencies(signal, counts, np.full(2000, 1799.0), np.ones(2000, bool))
+    found = Replicas(signal, counts, np.ones(2000, bool)).efficiencies(np.full(2000, 1799.0))
     assert found.mean() == pytest.approx(0.1, abs=0.001)
     assert found.std() == pytest.approx(np.sqrt(0.1 * 0.9 / 2000), rel=0.06)
 

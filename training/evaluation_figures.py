@@ -16,6 +16,7 @@ from axo.rates import clopper_pearson, collision_rate_hz
 from axo.roc import (
     Bootstrap,
     Interval,
+    Replicas,
     allowed_events,
     area_under_curve,
     cut_at,
@@ -163,28 +164,31 @@ class _Replicas:
 
     def effects(self, detector: Detector) -> Effects:
         """Efficiencies of `detector` at every point, with replicas."""
-        kinds = ["efficiency", *(["pure_efficiency"] if self._samples.has_seeds else [])]
+        cuts: dict[int, list[tuple[float, Reals]]] = {}
+        columns: dict[tuple[str, str], list[tuple[float, Reals]]] = {}
+        for name, tested in detector.tested.items():
+            key = id(tested.background)
+            if key not in cuts:
+                cuts[key] = [self._cuts(tested, point) for point in self._points]
+            for kind, eligible in self._eligible(name, tested).items():
+                counts = self._signals[name][:, tested.signal_rows]
+                replicas = Replicas(tested.signal, counts, eligible)
+                for point, (cut, replica_cuts) in zip(self._points, cuts[key], strict=True):
+                    value = float(((tested.signal > cut) & eligible).mean())
+                    column = value, replicas.efficiencies(replica_cuts)
+                    columns.setdefault((point.name, kind), []).append(column)
+        events = np.array([len(tested.signal) for tested in detector.tested.values()])
         return {
-            (p.name, kind): self._effect(detector, p, kind == "pure_efficiency")
-            for p in self._points
-            for kind in kinds
+            key: _Effect(np.array([v for v, _ in found]), np.stack([r for _, r in found], axis=1), events)
+            for key, found in columns.items()
         }
 
-    def _effect(self, detector: Detector, point: Point, pure: bool) -> _Effect:
-        values, replicas = [], []
-        cuts: dict[int, tuple[float, Reals]] = {}
-        for name, tested in detector.tested.items():
-            if id(tested.background) not in cuts:
-                cuts[id(tested.background)] = self._cuts(tested, point)
-            cut, cut_replicas = cuts[id(tested.background)]
-            eligible = np.ones(len(tested.signal), bool)
-            if pure:
-                eligible = ~_others(self._samples, name)[tested.signal_rows]
-            counts = self._signals[name][:, tested.signal_rows]
-            values.append(float(((tested.signal > cut) & eligible).mean()))
-            replicas.append(Bootstrap.efficiencies(tested.signal, counts, cut_replicas, eligible))
-        events = np.array([len(tested.signal) for tested in detector.tested.values()])
-        return _Effect(np.array(values), np.stack(replicas, axis=1), events)
+    def _eligible(self, name: str, tested: Tested) -> dict[str, NDArray[np.bool_]]:
+        """Which signal events can count, by kind of efficiency."""
+        found = {"efficiency": np.ones(len(tested.signal), bool)}
+        if self._samples.has_seeds:
+            found["pure_efficiency"] = ~_others(self._samples, name)[tested.signal_rows]
+        return found
 
     def _cuts(self, tested: Tested, point: Point) -> tuple[float, Reals]:
         scores = _eligible_scores(tested, point, self._samples)

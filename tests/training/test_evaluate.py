@@ -283,3 +283,22 @@ def test_a_card_of_another_network_is_refused(tmp_path, capsys, cache):
     assert call(tmp_path, "--background", BACKGROUND, "--signals", *SIGNALS, "--rate-khz", "1000",
                 "--no-baselines") == 2  # fmt: skip
     assert "is of another network" in capsys.readouterr().err
+
+
+def test_a_damaged_cache_is_computed_again(tmp_path):
+    from axo.training.evaluation_scores import _cached
+
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"scores": np.arange(3)}
+
+    for _ in range(2):
+        np.testing.assert_array_equal(_cached(tmp_path, ["key"], compute)["scores"], [0, 1, 2])
+    assert len(calls) == 1
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:40])
+    np.testing.assert_array_equal(_cached(tmp_path, ["key"], compute)["scores"], [0, 1, 2])
+    np.testing.assert_array_equal(_cached(tmp_path, ["other"], compute)["scores"], [0, 1, 2])
+    assert len(calls) == 3
