@@ -24,7 +24,7 @@ from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise, surprise_table
 from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
-from axo.network.cms import OBJECTS, PT_COLUMNS
+from axo.network.cms import OBJECTS
 from axo.network.export import layer_operations
 from axo.scales import KINDS
 
@@ -74,10 +74,10 @@ class NaeConfig:
     `hidden` are the encoder's hidden layers, in reverse the decoder's. Hidden activations are
     unsigned, the latent variables signed. The encoder sees each feature saturated at 2**seen_integer:
     what goes beyond cannot be reconstructed, and so the energy rises with the square of it. That makes
-    the latent space compact, as the sphere of the papers does. `spectral_norm` bounds the largest singular value of every
-    kernel (null: free). Events are drawn with a frequency of P**-tail, where P is the fraction of zero
-    bias in which the event's rarest object is present and as hard. `gradient_norm` bounds the norm of
-    the gradient of all weights.
+    the latent space compact, as the sphere of the papers does. `spectral_norm` bounds the largest
+    singular value of every kernel (null: free). Events are drawn with a frequency of P**-tail, where P
+    is the fraction of zero bias in which the event's rarest object is present and as hard.
+    `gradient_norm` bounds the norm of the gradient of all weights.
     """
 
     hidden: tuple[int, ...] = (10,)
@@ -341,4 +341,4 @@ def _pt_inputs(scaling: Scaling, item: int) -> NDArray[np.float64]:
     """Value of network_input of the pt of object `item` at every whole GeV to 2047, raw words twice that."""
     words = np.zeros((2048, len(CMS_WORDS)), np.int16)
     words[:, 3 * item] = 2 * np.arange(len(words))
-    return scaling.inputs(words)[:, PT_COLUMNS][:, item] * 2.0**-scaling.input_type.fraction
+    return scaling.inputs(words)[:, 3 * item].astype(np.float64) * 2.0**-scaling.input_type.fraction
