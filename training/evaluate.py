@@ -74,7 +74,12 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
 
     from .evaluation_figures import REPLICAS, figures, working_points
     from .evaluation_samples import published_for, read_samples
-    from .evaluation_scores import baseline_detectors, default_cache, model_detectors
+    from .evaluation_scores import (
+        baseline_detectors,
+        default_cache,
+        model_detectors,
+        require_enough_to_fit,
+    )
 
     if args.bunches is not None and args.bunches < 1:
         raise UserError(f"--bunches {args.bunches} is not at least 1")
@@ -83,6 +88,8 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
     say("reading events")
     samples = read_samples(args.background, args.signals, _menu(args), args.column)
     points, notes = working_points(samples, args.rate_khz, bunches)
+    if not args.no_baselines:
+        require_enough_to_fit(samples)
     detectors = model_detectors(models, samples, say)
     if not args.no_baselines:
         detectors += baseline_detectors(samples, default_cache(), say)

@@ -175,13 +175,9 @@ def _quantised(model: Model, detector: Detector, samples: Samples) -> dict[str, 
 
 
 def baseline_detectors(samples: Samples, cache: Path, say: Say) -> list[Detector]:
-    """HT cut, isolation forest and the supervised ceiling. Fits are kept in `cache` for the same events.
-
-    Raises UserError for too few events to fit on.
-    """
+    """HT cut, isolation forest and the supervised ceiling; scores are kept in `cache` for the same events."""
     from axo.baselines import leading_ht
 
-    _require_enough(samples)
     forest = _forest(samples, cache, say)
     ceiling = {name: _supervised(samples, name, cache, say) for name in samples.signals}
     return [
@@ -191,7 +187,8 @@ def baseline_detectors(samples: Samples, cache: Path, say: Say) -> list[Detector
     ]
 
 
-def _require_enough(samples: Samples) -> None:
+def require_enough_to_fit(samples: Samples) -> None:
+    """Raise UserError when a sample is too small for the baselines."""
     events = [(samples.background, len(samples.background.events) // HELD_OUT)]
     events += [(s, len(s.events) // 2) for s in samples.signals.values()]
     for sample, left in events:
@@ -249,8 +246,8 @@ def _cached(folder: Path, key: list[Any], compute: Callable[[], dict[str, Values
     path = folder / f"{json_digest([*key, HELD_OUT, sklearn.__version__])[:32]}.npz"
     if path.is_file():
         try:
-            with np.load(path) as file:
-                return dict(file)
+            with path.open("rb") as file, np.load(file) as kept:
+                return dict(kept)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             pass  # damaged: computed again
     arrays = compute()
