@@ -183,7 +183,7 @@ def test_export_of_a_damaged_card(tmp_path, capsys):
     assert "model_card.json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["axo_v3", "axo_v3_fast"])
+@pytest.mark.parametrize("name", ["axo_v3", "axo_v3_fast", "axo_fad", "axo_fad_fast"])
 def test_shipped_configurations_are_valid(name):
     config, model = read_training(name)
     assert config.name == name
