@@ -251,6 +251,6 @@ def _cached(folder: Path, key: list[Any], compute: Callable[[], dict[str, Values
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             pass  # damaged: computed again
     arrays = compute()
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    with replacing(path) as temporary, temporary.open("wb") as written:
+        np.savez(written, **arrays)  # type: ignore[arg-type]
     return arrays
