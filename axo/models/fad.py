@@ -190,7 +190,7 @@ class Fad:
     def log_likelihood(self, words: NDArray[np.int16], steps: int = 32) -> NDArray[np.float64]:
         """log p of the coordinates, (n,), by integrating the flow: what a score in one evaluation stands for.
 
-        About 5 ms an event on one core; see `axo.models.flow.log_likelihood`.
+        About 10 ms an event on one core; see `axo.models.flow.log_likelihood`.
         """
         return log_likelihood(self.field, self.coordinates(words), steps).numpy().astype(np.float64)
 

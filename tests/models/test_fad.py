@@ -200,6 +200,7 @@ def test_pruned_weights_stay_zero(words, scaling):
         {"components": 0},
         {"components": 20},
         {"component_scale": 0.0},
+        {"radial": -1.0},
         {"learning_rate": 0.0},
         {"hidden": (0, 3)},
         {"time": 1.1},
