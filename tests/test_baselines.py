@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from axo.baselines import IsolationForest, Supervised, leading_ht
+from axo.baselines import BOOSTING, IsolationForest, Supervised, leading_ht
 from axo.events import Events
 from axo.rates import collision_rate_hz
 from axo.roc import allowed_events, area_under_curve, cut_at
@@ -62,20 +62,21 @@ def test_ht_is_the_triggers_own_sum_where_known():
 
 def test_forest_finds_what_is_far_from_its_events():
     rng = np.random.default_rng(1)
-    words = np.zeros((5000, 57), np.int16)
-    words[:, :3] = rng.integers(0, 20, (5000, 3))
+    words = np.zeros((2000, 57), np.int16)
+    words[:, :3] = rng.normal(100, 20, (2000, 3))
     far = words[:50].copy()
-    far[:, 0] = 500
+    far[:, :3] = 500
     forest = IsolationForest(words)
-    assert forest.scores(far).min() > np.quantile(forest.scores(words), 0.99)
+    assert area_under_curve(forest.scores(words), forest.scores(far)).value > 0.95
 
 
-def test_ceiling_learns_a_signal_but_no_noise():
+def test_ceiling_learns_a_signal_but_no_noise(monkeypatch):
+    monkeypatch.setitem(BOOSTING, "max_iter", 15)
     rng = np.random.default_rng(2)
     background, signal = hardware_words(rng, 4000), hardware_words(rng, 4000)
     noise = Supervised(background[:2000], signal[:2000])
     found = area_under_curve(noise.scores(background[2000:]), noise.scores(signal[2000:]))
     assert abs(found.value - 0.5) < 0.04  # 4 standard deviations of 2000 against 2000
-    signal[:, 0] = np.minimum(signal[:, 0] // 2 + 1500, 4095)
+    signal[:, 0] = 4095 - signal[:, 0] // 8  # the uppermost eighth of the range
     ceiling = Supervised(background[:2000], signal[:2000])
-    assert area_under_curve(ceiling.scores(background[2000:]), ceiling.scores(signal[2000:])).value > 0.8
+    assert area_under_curve(ceiling.scores(background[2000:]), ceiling.scores(signal[2000:])).value > 0.9
