@@ -8,8 +8,8 @@ A CANDIDATE is a released model, an artefact folder, a network file, or a folder
 of several seeds, as axo train leaves in its work folder. Each network is compared with its partners: the
 other seeds of its folder, or else all other networks. It is ranked by the mean posterior agreement
 (arXiv 2503.16271) with them on zero bias: do independent trainings take the same decisions at the working
-point? Beside it stands the mutual information between their latent spaces, the mean over disjoint
-subsets of the data. Folders of several seeds are ranked too. axo.selection defines both quantities.
+point? Beside it stands the mutual information between their latent spaces, the mean over
+the fifths of the data. Folders of several seeds are ranked too. axo.selection defines both quantities.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ Json = dict[str, Any]
 
 SUBSETS = 5
 SUBSET_EVENTS = 20_000
+"""Latent spaces are compared on that many events, or somewhat more, of each fifth of the data in order."""
+
 LEAST_PASSING = 10
 
 
@@ -176,8 +178,9 @@ def _pair(a: Candidate, b: Candidate) -> Json:
     from axo.selection import latent_information, posterior_agreement
 
     agreement = posterior_agreement(a.margins, b.margins)
-    size = min(len(a.latent) // SUBSETS, SUBSET_EVENTS)
-    subsets = [slice(i * size, (i + 1) * size) for i in range(SUBSETS)]
+    size = len(a.latent) // SUBSETS
+    step = max(size // SUBSET_EVENTS, 1)
+    subsets = [slice(i * size, (i + 1) * size, step) for i in range(SUBSETS)]
     information = [latent_information(a.latent[rows], b.latent[rows]) for rows in subsets]
     data = [c.model.network.provenance.get("train_words_sha256") for c in (a, b)]
     return {
