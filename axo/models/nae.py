@@ -38,14 +38,14 @@ SLOPE_BITS, SLOPE_INTEGER = 11, 7
 
 @dataclass(frozen=True)
 class Features:
-    """The scale of the features: `unit` last-integer-bit units for a surprise of 1, times `scale`.
+    """The scale of the features: `unit` for a surprise of 1, times `scale`.
 
     A feature is the sum of `hinges` hinges; the first lies where the object is absent, the second
     at the softest object, the others at equal steps of surprise from there. Type ap_ufixed<bits, integer>.
     """
 
     scale: dict[str, float] = field(default_factory=lambda: {"MET": 1.0, "EG": 1.0, "MU": 1.0, "JET": 0.25})
-    unit: float = 8.0
+    unit: float = 10.0
     hinges: int = 3
     bits: int = 7
     integer: int = 6
@@ -58,7 +58,7 @@ class Features:
 
     @property
     def type(self) -> FixedType:
-        """Type of a feature, and of its reconstruction."""
+        """Type of a feature."""
         return FixedType(self.bits, self.integer, False, "TRN", "SAT")
 
     def scales(self) -> NDArray[np.float64]:
@@ -72,11 +72,11 @@ class NaeConfig:
     """Sizes and types. Bits and integer bits are those of ap_fixed (the sign included), of all layers.
 
     `hidden` are the encoder's hidden layers, in reverse the decoder's. Hidden activations are
-    unsigned, the latent variables signed. The encoder sees each feature saturated at 2**seen_integer:
-    what goes beyond cannot be reconstructed, and so the energy rises with the square of it. That makes
-    the latent space compact, as the sphere of the papers does. `spectral_norm` bounds the largest
-    singular value of every kernel (null: free). Events are drawn with a frequency of P**-tail, where P
-    is the fraction of zero bias in which the event's rarest object is present and as hard.
+    unsigned, the latent variables signed. The encoder sees each feature saturated at 2**seen_integer,
+    the decoder answers at most 2**decoded_integer: what an object has beyond cannot be reconstructed,
+    and raises the energy by its square, also where no chain has been. `spectral_norm` bounds the
+    largest singular value of every kernel (null: free). Events are drawn with a frequency of P**-tail,
+    where P is the fraction of zero bias in which the event's rarest object is present and as hard.
     `gradient_norm` bounds the norm of the gradient of all weights.
     """
 
@@ -89,7 +89,9 @@ class NaeConfig:
     activation_bits: int = 7
     activation_integer: int = 6
     seen_bits: int = 5
-    seen_integer: int = 4
+    seen_integer: int = 5
+    decoded_bits: int = 4
+    decoded_integer: int = 3
     latent_bits: int = 7
     latent_integer: int = 7
     features: Features = field(default_factory=Features)
@@ -243,7 +245,7 @@ def _autoencoder(config: NaeConfig) -> tuple[list[Any], list[Any]]:
         if index == len(config.hidden):
             chain.append(_cast("latent", FixedType(config.latent_bits, config.latent_integer)))
         elif index == len(sizes) - 1:
-            chain.append(_cast("decoded", config.features.type))
+            chain.append(_cast("decoded", FixedType(config.decoded_bits, config.decoded_integer, False)))
         else:
             kind = FixedType(config.activation_bits, config.activation_integer, False)
             chain.append(_cast(f"relu{index}", kind))
