@@ -2,6 +2,7 @@
 
   axo evaluate axo_v3 --background ../shared/data/zerobias_test.h5 --signals ../shared/data/sig_*.h5
   axo evaluate axo_v3 my/model mine.network.json --background ZB.h5 --signals A.h5 B.h5 --html page.html
+  axo evaluate build/train/axo_v3 --background ZB.h5 --signals A.h5 B.h5      (all seeds, and their spread)
   axo evaluate axo_v3 --background background.h5 --signals Ato4l_lepFilter_13TeV.h5   (ADC2021 files)
 
 Every figure of a model comes from its exact fixed-point network. The table also has an isolation
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``axo evaluate``."""
     parser.add_argument(
-        "models", nargs="+", metavar="MODEL", help="released model, artefact folder or network file"
+        "models",
+        nargs="+",
+        metavar="MODEL",
+        help="released model, artefact folder, network file, or work folder of axo train (all its seeds)",
     )
     parser.add_argument("--background", required=True, metavar="FILE", help="zero-bias events")
     parser.add_argument("--signals", required=True, nargs="+", metavar="FILE", help="signal events")
@@ -72,7 +76,8 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
     from axo.provenance import versions
     from axo.rates import DEFAULT_BUNCHES, ONE_SIGMA
 
-    from .evaluation_figures import REPLICAS, figures, working_points
+    from .candidates import seed_files
+    from .evaluation_figures import REPLICAS, figures, seed_groups, working_points
     from .evaluation_samples import published_for, read_samples
     from .evaluation_scores import (
         baseline_detectors,
@@ -84,7 +89,8 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
     if args.bunches is not None and args.bunches < 1:
         raise UserError(f"--bunches {args.bunches} is not at least 1")
     bunches = args.bunches or DEFAULT_BUNCHES
-    models = [find_model(name) for name in args.models]
+    found = [(name, [find_model(str(p)) for p in seed_files(name) or [name]]) for name in args.models]
+    models = [model for _, members in found for model in members]
     say("reading events")
     samples = read_samples(args.background, args.signals, _menu(args), args.column)
     points, notes = working_points(samples, args.rate_khz, bunches)
@@ -94,6 +100,9 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
     if not args.no_baselines:
         detectors += baseline_detectors(samples, default_cache(), say)
     say("figures")
+    results = figures(detectors, samples, points, bunches)
+    names = iter(results)
+    groups = {folder: [next(names) for _ in members] for folder, members in found}
     return {
         "format": "axo-evaluation",
         "version": 1,
@@ -109,7 +118,8 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
             p.name: {"label": p.label, "fraction": p.fraction, "rate_khz": p.rate_khz, "pure": p.pure}
             for p in points
         },
-        "detectors": figures(detectors, samples, points, bunches),
+        "detectors": results,
+        "seed_groups": seed_groups(results, groups),
         "published": {
             name: {"signal": p.signal, "auc": p.auc, "efficiency_at_1e-5": p.efficiency_at_1em5}
             for name, p in published_for(samples).items()

@@ -124,6 +124,34 @@ def figures(
     return result
 
 
+def seed_groups(results: dict[str, Json], groups: dict[str, list[str]]) -> dict[str, Json]:
+    """Mean and sample standard deviation over the seeds of each folder that holds several.
+
+    `groups` gives the detectors of each folder. By working point: of ``geometric_mean``, and of
+    ``pure_geometric_mean`` where there is one.
+    """
+    spread_of: dict[str, Json] = {}
+    for folder, names in groups.items():
+        if len(names) > 1:
+            points = [results[name]["points"] for name in names]
+            spread_of[folder] = {
+                "detectors": names,
+                "points": {
+                    point: {
+                        key: _moments([p[point][key]["value"] for p in points])
+                        for key in ("geometric_mean", "pure_geometric_mean")
+                        if key in points[0][point]
+                    }
+                    for point in points[0]
+                },
+            }
+    return spread_of
+
+
+def _moments(values: Sequence[float]) -> Json:
+    return {"mean": float(np.mean(values)), "standard_deviation": float(np.std(values, ddof=1))}
+
+
 @dataclass(frozen=True, eq=False)
 class _Effect:
     """Efficiencies at one point by signal, (signals,), of `events` each, and replicas (replicas, signals)."""

@@ -221,17 +221,28 @@ def _dependence(document: Json) -> Iterator[Table]:
 
 
 def _seeds(document: Json) -> Iterator[Table]:
+    header = ["model", "working point", "seeds", "geometric mean", "standard deviation", "relative"]
+    rows = []
+    for folder, group in document["seed_groups"].items():
+        for key, point in document["points"].items():
+            value = group["points"][key]["pure_geometric_mean" if point["pure"] else "geometric_mean"]
+            rows.append([folder, point["label"], str(len(group["detectors"])), *_moments(value)])
+    if rows:
+        yield "Spread between seeds", "On these events; of pure efficiencies at pure points.", header, rows
     rows = []
     for name, detector in document["detectors"].items():
         card = detector.get("card")
         for point, value in ((card or {}).get("seed_spread") or {}).items():
-            mean, deviation = value["mean"], value["standard_deviation"]
-            relative = f"{100 * deviation / mean:.0f} %" if mean > 0 else "-"
-            seeds = str(len(card["seeds"]))
-            rows.append([name, point, seeds, f"{mean:.4f}", f"{deviation:.4f}", relative])
+            rows.append([name, point, str(len(card["seeds"])), *_moments(value)])
     if rows:
-        header = ["model", "working point", "seeds", "geometric mean", "standard deviation", "relative"]
-        yield "Spread between seeds", "From the model card: on the data named there.", header, rows
+        about = "From the model card: on the data named there."
+        yield "Spread between seeds, of the released models", about, header, rows
+
+
+def _moments(value: Json) -> list[str]:
+    mean, deviation = value["mean"], value["standard_deviation"]
+    relative = f"{100 * deviation / mean:.0f} %" if mean > 0 else "-"
+    return [f"{mean:.4g}", f"{deviation:.2g}", relative]
 
 
 def _provenance(document: Json) -> Iterator[str]:

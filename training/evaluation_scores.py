@@ -87,7 +87,9 @@ def _names(models: Sequence[Model]) -> list[str]:
     """The networks' names; with folder and file where several share one."""
     plain = [model.name for model in models]
     return [
-        name if plain.count(name) == 1 else f"{name} ({model.path.parent.name}/{model.path.stem})"
+        name
+        if plain.count(name) == 1
+        else f"{name} ({model.path.parent.name}/{model.path.name.split('.')[0]})"
         for name, model in zip(plain, models, strict=True)
     ]
 

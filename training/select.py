@@ -130,9 +130,11 @@ def _find(arguments: Sequence[str]) -> list[tuple[str, str, Model]]:
     from axo.firmware.models import find_model
     from axo.network import digest
 
+    from .candidates import seed_files
+
     found: list[tuple[str, str, Model]] = []
     for argument in arguments:
-        seeds = sorted(Path(argument).glob("seed*.network.json"), key=_seed_number)
+        seeds = seed_files(argument)
         group = Path(argument).name or argument
         if seeds:
             found += [
@@ -153,11 +155,6 @@ def _find(arguments: Sequence[str]) -> list[tuple[str, str, Model]]:
             "of axo train with several seeds"
         )
     return found
-
-
-def _seed_number(path: Path) -> tuple[int, str]:
-    digits = path.name.split(".")[0].removeprefix("seed")
-    return (int(digits) if digits.isdecimal() else -1, path.name)
 
 
 def _candidate(name: str, group: str, model: Model, words: NDArray[np.int16], allowed: int) -> Candidate:

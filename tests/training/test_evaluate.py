@@ -302,3 +302,22 @@ def test_a_damaged_cache_is_computed_again(tmp_path):
     np.testing.assert_array_equal(_cached(tmp_path, ["key"], compute)["scores"], [0, 1, 2])
     np.testing.assert_array_equal(_cached(tmp_path, ["other"], compute)["scores"], [0, 1, 2])
     assert len(calls) == 3
+
+
+def test_all_seeds_of_a_work_folder_and_their_spread(tmp_path, capsys, cache):
+    from tests.training.test_select import variant
+
+    folder = tmp_path / "work"
+    for seed, flipped in ((1, 0.01), (2, 0.2)):
+        write_network(folder / f"seed{seed}.network.json", variant(flipped, seed))
+    assert call(folder, "--background", BACKGROUND, "--signals", *SIGNALS, "--rate-khz", *RATES,
+                "--no-baselines", "--json", tmp_path / "seeds.json") == 0  # fmt: skip
+    document = json.loads((tmp_path / "seeds.json").read_text())
+    (group,) = document["seed_groups"].values()
+    assert group["detectors"] == list(document["detectors"]) == ["axo_v3 (work/seed1)", "axo_v3 (work/seed2)"]
+    for key in ("geometric_mean", "pure_geometric_mean"):
+        first, second = (d["points"]["rate_1000khz"][key]["value"] for d in document["detectors"].values())
+        found = group["points"]["rate_1000khz"][key]
+        assert found["mean"] == pytest.approx((first + second) / 2)
+        assert found["standard_deviation"] == pytest.approx(abs(first - second) / np.sqrt(2))
+    assert "Spread between seeds" in capsys.readouterr().out
