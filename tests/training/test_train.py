@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from axo.sources import read_events
 from axo.training import fit as fit_module
 from axo.training.config import read_training
 from axo.training.train import train
+
+CONFIGS = Path(fit_module.__file__).parent / "configs"
 
 TINY = {
     "name": "tiny",
@@ -183,7 +186,7 @@ def test_export_of_a_damaged_card(tmp_path, capsys):
     assert "model_card.json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["axo_v3", "axo_v3_fast", "axo_fad", "axo_fad_fast"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_shipped_configurations_are_valid(name):
     config, model = read_training(name)
     assert config.name == name
