@@ -12,22 +12,22 @@ from axo.models.langevin import Chain
 
 tf, keras = import_tensorflow(), import_keras()
 
-EVENTS, STEPS = 4096, 300
+EVENTS, STEPS = 4096, 400
 BOX = (np.zeros(2), np.full(2, 4.0))
-LATENT_BOX = (np.full(2, -4.0), np.full(2, 4.0))
+LATENT_BOX = (np.full(1, -4.0), np.full(1, 4.0))
 CHAIN = Chain(steps=15, step=0.02, clip=20.0)
 
 
 def data(generator, low=1.0, high=1.5, count=EVENTS):
-    """A short piece of the diagonal, with a spread of 0.15 across it."""
+    """A short piece of the diagonal, with a spread of 0.15 to all sides."""
     along = generator.uniform(low, high, (count, 1))
     return (along + 0.15 * generator.standard_normal((count, 2))).astype(np.float32)
 
 
 def make(**options):
     keras.utils.set_random_seed(1)
-    encode = keras.Sequential([keras.Input((2,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(2)])
-    decode = keras.Sequential([keras.Input((2,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(2)])
+    encode = keras.Sequential([keras.Input((2,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(1)])
+    decode = keras.Sequential([keras.Input((1,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(2)])
     normalisation = Normalisation(
         **{"temperature": 0.1, "chain": CHAIN, "latent_chain": CHAIN, "negatives": 128, "buffer": 2048}
         | options
@@ -38,7 +38,7 @@ def make(**options):
 
 def train(events, steps=STEPS, **options):
     density, variables = make(**options)
-    optimizer = keras.optimizers.Adam(0.003)
+    optimizer = keras.optimizers.Adam(0.001)
     optimizer.build(variables)
     batches = tf.constant(events)
 
@@ -65,34 +65,30 @@ def separation(density, events, outliers):
 @pytest.fixture(scope="module")
 def samples():
     generator = np.random.default_rng(7)
-    return data(generator), data(generator, 2.8, 3.3, 1000)
+    return data(generator), data(generator, 2.2, 2.7, 1000)
 
 
 @pytest.fixture(scope="module")
 def plain(samples):
-    return train(samples[0], pretrain=1.0)[0]
+    return train(samples[0], steps=1000, pretrain=1.0)[0]
 
 
 def test_a_plain_autoencoder_reconstructs_what_it_never_saw(plain, samples):
-    """Two latent variables hold any point: outliers far away on the diagonal look like data."""
-    assert separation(plain, *samples) < 0.9
-    far = plain.squared_error(tf.constant(samples[1])).numpy().mean()
-    assert far < 0.05 * np.sum((samples[1].mean(0) - samples[0].mean(0)) ** 2)
+    """One latent variable holds any point of the diagonal: far along it, outliers look like data."""
+    assert separation(plain, *samples) < 0.2
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_normalised_it_does_not(sampler, samples):
-    density, metrics = train(samples[0], sampler=sampler, pretrain=0.2, regularisation=0.001)
+    density, metrics = train(samples[0], sampler=sampler, pretrain=0.2, regularisation=0.02)
     assert np.isfinite(list(metrics.values())).all()
-    # CD's short chains from the data never get to the outliers (Yoon et al., section 3): no claim there.
-    if sampler != "cd":
-        assert separation(density, *samples) > 0.99
+    assert separation(density, *samples) > 0.9
 
 
-def test_wasserstein(samples):
+def test_nor_in_the_wasserstein_variant(samples):
     density, metrics = train(samples[0], pretrain=0.2, wasserstein=True)
-    assert separation(density, *samples) > 0.99
-    assert metrics["wasserstein"] < 0.2
+    assert np.isfinite(list(metrics.values())).all()
+    assert separation(density, *samples) > 0.9
 
 
 def test_log_partition_of_a_gaussian():
