@@ -423,5 +423,7 @@ def draw(document: Json, path: Path) -> None:
     right.set(xscale="log", yscale="log", xlabel="strength", ylabel="geometric mean over the signals")
     right.legend(fontsize=7)
     for axes in (left, right):
+        axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
+        axes.set_xticks([], minor=True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, format="png")
