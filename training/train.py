@@ -127,16 +127,19 @@ def _require_events(config: Config, events: int) -> None:
 def _evaluate(
     config: Config, fitted: Fitted, work: Path, test: Words, signals: dict[str, Words]
 ) -> _Evaluated:
-    from axo.models.evaluate import evaluate_keras, write_keras
+    from axo.models.evaluate import write_keras
     from axo.network import write_network
+    from axo.scorer import exact_evaluator
 
     from .figures import figures
 
     network = fitted.model.export(config.name)
     path = work / f"seed{fitted.seed}.keras"
     write_keras(path, fitted.model.encoder)
-    scores = evaluate_keras(path, network, test)[0]
-    found = {name: evaluate_keras(path, network, words)[0] for name, words in signals.items()}
+    # The released seed's Keras model is compared with the network before it is written.
+    evaluate = exact_evaluator(network)
+    scores = evaluate(test)[0]
+    found = {name: evaluate(words)[0] for name, words in signals.items()}
     result = figures(scores, found, network, config.release)
     points = {name: point["threshold_word"] for name, point in result["rates"].items()}
     network = dataclasses.replace(network, thresholds=points)
