@@ -59,15 +59,17 @@ def test_bit_operations_are_counted_by_hand(words, scaling):
 def test_fewer_bits_where_the_loss_allows_it(words, scaling, cheap):
     strict = trained(words, scaling, 1e-3)
     assert operations_of(strict) > 1.3 * operations_of(cheap)
-    widths = np.asarray(cheap.encoder.get_layer("dense0").kq.bits)
-    assert len(np.unique(widths)) > 1
     digits = [sum(part.csd_digits for part in cost(model.export("x"))) for model in (strict, cheap)]
     assert digits[1] < digits[0]
 
 
-def test_keras_equals_the_reference(cheap, words, tmp_path):
+def test_keras_equals_the_reference_whatever_the_width_of_each_weight(cheap, words, tmp_path):
     from axo.firmware.stimuli import make_stimuli
 
+    rng = np.random.default_rng(3)
+    for name in ("dense0", "dense1", "dense2"):
+        layer = cheap.encoder.get_layer(name)
+        layer.kq.quantizer._b.assign(rng.integers(0, 6, layer.kernel.shape))
     network = cheap.export("cheap")
     require_sound(network)
     path = tmp_path / "model.keras"
