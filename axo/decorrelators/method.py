@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 import axo.decorrelators
 from axo.config import parse
 from axo.errors import UserError, nearest
+from axo.plugins import modules_defining
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -44,11 +44,8 @@ class Method(Protocol):
 
 
 def method_names() -> list[str]:
-    """The modules of axo.decorrelators that are methods of training."""
-    plain = {"information", "method", "transport", "variables"}
-    return sorted(
-        info.name for info in pkgutil.iter_modules(axo.decorrelators.__path__) if info.name not in plain
-    )
+    """The modules of axo.decorrelators that have a METHOD; none is imported."""
+    return modules_defining(axo.decorrelators, "METHOD")
 
 
 def make_method(section: dict[str, Any], place: str) -> Method:

@@ -27,13 +27,14 @@ from axo.errors import UserError
 from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
+from axo.models.fitting import PrunedAdam, dense_kernels, mean_metrics
 from axo.models.flow import Path, VectorField, log_likelihood
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
-from axo.models.surprise import surprise, surprise_table
-from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
+from axo.models.surprise import surprise, surprise_table, tail_frequency
+from axo.network import FixedType, Network
 from axo.network.cms import OBJECTS, PT_COLUMNS
-from axo.network.export import layer_operations
+from axo.network.export import squared_length_network
 from axo.scales import KINDS
 
 tf, keras = import_tensorflow(), import_keras()
@@ -117,17 +118,15 @@ class Fad:
         self._mean_frequency = frequency.mean()
         self.axes = _principal_axes((found - self.centre) * self._scale, frequency, config.components)
         self.field = VectorField(len(OBJECTS), config.flow.hidden, Path(config.flow.sigma))
-        self.encoder = _encoder(config)
-        self._trainable = [*self.field.trainable_variables, *self.encoder.trainable_variables]
-        self._optimizer = keras.optimizers.Adam(config.learning_rate)
-        self._optimizer.build(self._trainable)
-        self._kernels = [layer.kernel for layer in self.encoder.layers if type(layer).__name__ == "QDense"]
-        self._masks = [tf.Variable(fixed, trainable=False) for fixed in self._wired()]
-        self._apply_masks()
+        last = layers.linear("field", config.component_bits, config.component_integer)
+        self.encoder = layers.encoder(config, config.components, last)
+        trainable = [*self.field.trainable_variables, *self.encoder.trainable_variables]
+        kernels = dense_kernels(self.encoder.layers)
+        self._adam = PrunedAdam(config.learning_rate, trainable, kernels, config.pruning, _wired(kernels))
 
     @property
     def variables(self) -> list[Any]:
-        return [*self._trainable, *self._optimizer.variables, *self._masks]
+        return self._adam.variables
 
     def coordinates(self, words: NDArray[np.int16]) -> NDArray[np.float32]:
         """The flow's coordinates (n, 19) of raw `words` (n, 57)."""
@@ -139,34 +138,20 @@ class Fad:
         return self.scaling.inputs(words), self.coordinates(words), weights.astype(np.float32)
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
-        return np.exp(self.config.tail * surprise(self.surprise, words).max(axis=1) ** 2 / 2)
+        return tail_frequency(self.surprise, words, self.config.tail)
 
     def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         with tf.GradientTape() as tape:
             metrics = self._loss(batch, tf.stack([self.seed, tf.cast(step, tf.int32)]), penalty)
-        # Half a cosine from the full rate to a hundredth of it: the quantised weights settle.
-        rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
-        self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
-        self._optimizer.apply(tape.gradient(metrics["loss"], self._trainable), self._trainable)
-        self._apply_masks()
+        self._adam.step(tape.gradient(metrics["loss"], self._adam.trainable), progress)
+        self._adam.mask()
         return metrics
 
     def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
-        total: dict[str, float] = {}
-        chunk = 16384
-        for start in range(0, len(order), chunk):
-            batch = tuple(array[order[start : start + chunk]] for array in arrays)
-            metrics = self._loss(tuple(map(tf.constant, batch)), (0, start))
-            for name, value in metrics.items():
-                total[name] = total.get(name, 0.0) + float(value) * len(batch[0])
-        return {name: value / len(order) for name, value in total.items()}
+        return mean_metrics(lambda batch, start: self._loss(batch, (0, start)), arrays, order)
 
     def end_epoch(self, progress: float) -> None:
-        for i, (kernel, mask, wired) in enumerate(
-            zip(self._kernels, self._masks, self._wired(), strict=True)
-        ):
-            mask.assign(self.config.pruning.mask(kernel.numpy(), i, progress) * wired)
-        self._apply_masks()
+        self._adam.prune(progress)
 
     def export(self, name: str) -> Network:
         return self.export_encoder(name, self.scaling, self.encoder)
@@ -175,11 +160,7 @@ class Fad:
     def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
         """The score is ap_ufixed<18,14,TRN,SAT>: saturating, an extreme event cannot wrap to a low score."""
         word = FixedType(18, 14, False, "TRN", "SAT")
-        head = scaling.operations()
-        operations = layer_operations(encoder, head[-1].name, tuple(head))
-        embedding = operations[-1].name
-        score = SumOfSquares("score", embedding, word, word)
-        return Network(name, CMS_WORDS, (*head, *operations, score), score.name, embedding)
+        return squared_length_network(name, scaling.operations(), encoder, word)
 
     def field_score(self, words: NDArray[np.int16], chunk: int = 100_000) -> NDArray[np.float64]:
         """|v(x, time)|^2 of the float field, all components, (n,) for raw `words` (n, 57)."""
@@ -193,17 +174,6 @@ class Fad:
         About 10 ms an event on one core; see `axo.models.flow.log_likelihood`.
         """
         return log_likelihood(self.field, self.coordinates(words), steps).numpy().astype(np.float64)
-
-    def _wired(self) -> list[NDArray[np.float32]]:
-        """1 for the weights in use: the field depends on no angle, so the first layer reads none."""
-        wired = [np.ones(kernel.shape, np.float32) for kernel in self._kernels]
-        wired[0][:] = 0
-        wired[0][PT_COLUMNS] = 1
-        return wired
-
-    def _apply_masks(self) -> None:
-        for kernel, mask in zip(self._kernels, self._masks, strict=True):
-            kernel.assign(kernel * mask)
 
     def _loss(self, batch: Arrays, seed: Any, penalty: Penalty | None = None) -> Metrics:
         inputs, coordinates, weights = batch
@@ -236,19 +206,9 @@ def _principal_axes(
     return np.linalg.eigh(moment)[1][:, ::-1][:, :count].astype(np.float32)
 
 
-def _encoder(config: FadConfig) -> Any:
-    """57 -> hidden -> components, every tensor quantised; names are those of the network's operations."""
-    inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
-    for index, size in enumerate(config.hidden):
-        x = _dense(config, index, size)(x)
-        x = layers.relu(f"relu{index}", config.activation_bits[index], config.activation_integer[index])(x)
-    x = _dense(config, len(config.hidden), config.components)(x)
-    return keras.Model(
-        inputs, layers.linear("field", config.component_bits, config.component_integer)(x), name="encoder"
-    )
-
-
-def _dense(config: FadConfig, index: int, size: int) -> Any:
-    weight = config.weight_bits[index], config.weight_integer[index]
-    bias = config.bias_bits[index], config.bias_integer[index]
-    return layers.dense(f"dense{index}", size, weight, bias)
+def _wired(kernels: list[Any]) -> list[NDArray[np.float32]]:
+    """1 for the weights in use: the field depends on no angle, so the first layer reads none."""
+    wired = [np.ones(kernel.shape, np.float32) for kernel in kernels]
+    wired[0][:] = 0
+    wired[0][PT_COLUMNS] = 1
+    return wired

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ import axo.models
 from axo.errors import UserError, nearest
 from axo.models.scaling import Scaling
 from axo.network import Network
+from axo.plugins import modules_defining
 
 Arrays = tuple[NDArray[Any], ...]
 Metrics = dict[str, Any]
@@ -74,8 +74,7 @@ class Family(Protocol):
 
 def family_names() -> list[str]:
     """The modules of axo.models that have a FAMILY; none is imported."""
-    folder = Path(axo.models.__path__[0])
-    return sorted(path.stem for path in folder.glob("*.py") if "\nFAMILY = " in path.read_text("utf-8"))
+    return modules_defining(axo.models, "FAMILY")
 
 
 def find_family(name: str) -> type[Family]:

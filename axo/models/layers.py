@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from axo.models.backend import import_qkeras, import_tensorflow
-from axo.network import FixedType
+from axo.models.backend import import_keras, import_qkeras, import_tensorflow
+from axo.network import CMS_WORDS, FixedType
 
-tf, qlayers = import_tensorflow(), import_qkeras()
+tf, keras, qlayers = import_tensorflow(), import_keras(), import_qkeras()
 
 
 def dense(
@@ -33,6 +33,22 @@ def relu(name: str, bits: int, integer: int, *, trainable_bits: bool = False) ->
 def linear(name: str, bits: int, integer: int) -> Any:
     """A cast to a signed type."""
     return qlayers.QActivation(_signed(bits, integer), name=name)
+
+
+def encoder(config: Any, outputs: int, last: Any, *, trainable_bits: bool = False) -> Any:
+    """57 -> config.hidden -> `outputs`, then the layer `last`; names are those of the network's operations.
+
+    `config` has ``hidden`` and, per layer, the bits and integer bits of weights, biases and activations.
+    """
+    inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
+    for index, size in enumerate((*config.hidden, outputs)):
+        weight = config.weight_bits[index], config.weight_integer[index]
+        bias = config.bias_bits[index], config.bias_integer[index]
+        x = dense(f"dense{index}", size, weight, bias, trainable_bits=trainable_bits)(x)
+        if index < len(config.hidden):
+            bits, integer = config.activation_bits[index], config.activation_integer[index]
+            x = relu(f"relu{index}", bits, integer, trainable_bits=trainable_bits)(x)
+    return keras.Model(inputs, last(x), name="encoder")
 
 
 def as_tensor(integers: Any, kind: FixedType) -> Any:

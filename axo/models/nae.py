@@ -20,18 +20,17 @@ from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.energy import EnergyModel, Normalisation
 from axo.models.family import Arrays, Metrics, Penalty
+from axo.models.fitting import PrunedAdam, dense_kernels
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
-from axo.models.surprise import surprise, surprise_table
-from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
+from axo.models.surprise import surprise_table, tail_frequency
+from axo.network import CMS_WORDS, FixedType, Network
 from axo.network.cms import OBJECTS
-from axo.network.export import layer_operations
+from axo.network.export import squared_length_network
 from axo.scales import KINDS
 
 tf, keras = import_tensorflow(), import_keras()
 
-SCORE_TYPE = FixedType(18, 16, False, "TRN", "SAT")
-"""Saturating: an extreme event cannot wrap to a low score."""
 
 SLOPE_BITS, SLOPE_INTEGER = 11, 7
 
@@ -141,19 +140,16 @@ class Nae:
             seed,
         )
         dense = [layer for layer in (*encode, *decode) if type(layer).__name__ == "QDense"]
-        self._kernels = [layer.kernel for layer in dense]
-        self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in self._kernels]
+        self._kernels = dense_kernels(dense)
         self._directions = [
             tf.Variable(tf.ones((1, kernel.shape[1])), trainable=False) for kernel in self._kernels
         ]
-        self._trainable = [variable for layer in dense for variable in layer.trainable_variables]
-        self._optimizer = keras.optimizers.Adam(config.learning_rate)
-        self._optimizer.build(self._trainable)
+        trainable = [variable for layer in dense for variable in layer.trainable_variables]
+        self._adam = PrunedAdam(config.learning_rate, trainable, self._kernels, config.pruning)
 
     @property
     def variables(self) -> list[Any]:
-        own = [*self._masks, *self._directions, *self.density.variables]
-        return [*self._trainable, *self._optimizer.variables, *own]
+        return [*self._adam.variables, *self._directions, *self.density.variables]
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
         """The features (n, 19) float16: exact, for they have few bits."""
@@ -162,7 +158,7 @@ class Nae:
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64] | None:
         if self.config.tail == 0:
             return None
-        return np.exp(self.config.tail * surprise(self.surprise, words).max(axis=1) ** 2 / 2)
+        return tail_frequency(self.surprise, words, self.config.tail)
 
     def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         with tf.GradientTape() as tape:
@@ -170,15 +166,12 @@ class Nae:
             if penalty is not None:
                 metrics["penalty"] = penalty(energy)
                 metrics["loss"] += metrics["penalty"]
-        # Half a cosine from the full rate to a hundredth of it: the quantised weights settle.
-        rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
-        self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
-        gradients = tape.gradient(metrics["loss"], self._trainable)
+        gradients = tape.gradient(metrics["loss"], self._adam.trainable)
         gradients, _ = tf.clip_by_global_norm(gradients, self.config.gradient_norm)
-        self._optimizer.apply(gradients, self._trainable)
-        for kernel, mask, direction in zip(self._kernels, self._masks, self._directions, strict=True):
+        self._adam.step(gradients, progress)
+        for kernel, direction in zip(self._kernels, self._directions, strict=True):
             self._bound(kernel, direction)
-            kernel.assign(kernel * mask)
+        self._adam.mask()
         return metrics
 
     def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
@@ -196,19 +189,14 @@ class Nae:
         }
 
     def end_epoch(self, progress: float) -> None:
-        for i, (kernel, mask) in enumerate(zip(self._kernels, self._masks, strict=True)):
-            mask.assign(self.config.pruning.mask(kernel.numpy(), i, progress))
-            kernel.assign(kernel * mask)
+        self._adam.prune(progress)
 
     def export(self, name: str) -> Network:
         return self.export_encoder(name, self.scaling, self.encoder)
 
     @staticmethod
     def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
-        head = scaling.operations()
-        body = layer_operations(encoder, head[-1].name, tuple(head))
-        score = SumOfSquares("score", body[-1].name, SCORE_TYPE, SCORE_TYPE)
-        return Network(name, CMS_WORDS, (*head, *body, score), score.name, body[-1].name)
+        return squared_length_network(name, scaling.operations(), encoder)
 
     def _prepared(self, words: NDArray[np.int16]) -> NDArray[np.float16]:
         features = np.empty((len(words), len(OBJECTS)), np.float16)

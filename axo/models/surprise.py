@@ -26,3 +26,8 @@ def surprise_table(words: ArrayLike) -> NDArray[np.float64]:
 def surprise(table: NDArray[np.float64], words: NDArray[np.int16]) -> NDArray[np.float64]:
     """Surprise of the 19 objects of raw `words` (n, 57), (n, 19), from the `table` of `surprise_table`."""
     return table[np.arange(len(OBJECTS)), words[:, PT_COLUMNS] // 2]
+
+
+def tail_frequency(table: NDArray[np.float64], words: NDArray[np.int16], tail: float) -> NDArray[np.float64]:
+    """P**-tail (n,), with P the fraction of zero bias in which the event's rarest object is as hard."""
+    return np.exp(tail * surprise(table, words).max(axis=1) ** 2 / 2)

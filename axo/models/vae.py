@@ -25,13 +25,14 @@ from axo.errors import UserError
 from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
+from axo.models.fitting import PrunedAdam, dense_kernels, mean_metrics
 from axo.models.pruning import Pruning
 from axo.models.resources import Resources, ResourceTerm, bit_operations
 from axo.models.scaling import Scaling
-from axo.models.surprise import surprise, surprise_table
-from axo.network import CMS_WORDS, FixedType, Network, SumOfSquares
+from axo.models.surprise import surprise, surprise_table, tail_frequency
+from axo.network import FixedType, Network
 from axo.network.cms import OBJECTS, PT_COLUMNS
-from axo.network.export import layer_operations
+from axo.network.export import squared_length_network
 from axo.scales import KINDS, to_physical
 
 tf, keras = import_tensorflow(), import_keras()
@@ -105,7 +106,8 @@ class Vae:
         self.config, self.scaling, self.seed = config, scaling, seed
         self.surprise = surprise_table(words)
         self.centre = np.array([surprise(self.surprise, words)[:, i].mean() for i in range(len(OBJECTS))])
-        self.encoder = _encoder(config)
+        mean = layers.linear("mu", config.embedding_bits, config.embedding_integer)
+        self.encoder = layers.encoder(config, config.latent, mean, trainable_bits=bool(config.resources))
         trunk = self.encoder.layers[-3].output
         self._heads = keras.Model(
             self.encoder.inputs, [self.encoder.output, keras.layers.Dense(config.latent)(trunk)]
@@ -118,15 +120,13 @@ class Vae:
         )
         for decoder in (self._decode_pt, self._decode_angles):
             decoder.build((None, config.latent))
-        self._trainable = [
+        trainable = [
             variable
             for part in (self._heads, self._decode_pt, self._decode_angles)
             for variable in part.trainable_variables
         ]
-        self._optimizer = keras.optimizers.Adam(config.learning_rate)
-        self._optimizer.build(self._trainable)
-        self._kernels = [layer.kernel for layer in self.encoder.layers if type(layer).__name__ == "QDense"]
-        self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in self._kernels]
+        kernels = dense_kernels(self.encoder.layers)
+        self._adam = PrunedAdam(config.learning_rate, trainable, kernels, config.pruning)
         self._resources = ResourceTerm(config.resources) if config.resources else None
         self._pt_scale = np.sqrt(
             np.concatenate([np.full(kind.count, config.loss.pt[name]) for name, kind in KINDS.items()])
@@ -135,7 +135,7 @@ class Vae:
     @property
     def variables(self) -> list[Any]:
         state = self._resources.variables if self._resources else []
-        return [*self._trainable, *self._optimizer.variables, *self._masks, *state]
+        return [*self._adam.variables, *state]
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
         """Inputs as integers (n, 57) int16, and targets (n, 4 * 19) float16: pt, eta, cos, sin phi.
@@ -154,7 +154,7 @@ class Vae:
         return self.scaling.inputs(words), targets
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
-        return np.exp(self.config.tail * surprise(self.surprise, words).max(axis=1) ** 2 / 2)
+        return tail_frequency(self.surprise, words, self.config.tail)
 
     def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         beta = self.config.loss.beta * self._ramp(progress)
@@ -169,29 +169,19 @@ class Vae:
         if self._resources:
             final = metrics["reconstruction"] + self.config.loss.beta * metrics["divergence"]
             self._resources.follow(final, progress)
-        # Half a cosine from the full rate to a hundredth of it: the quantised weights settle.
-        rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
-        self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
-        self._optimizer.apply(tape.gradient(metrics["loss"], self._trainable), self._trainable)
-        for kernel, mask in zip(self._kernels, self._masks, strict=True):
-            kernel.assign(kernel * mask)
+        self._adam.step(tape.gradient(metrics["loss"], self._adam.trainable), progress)
+        self._adam.mask()
         return metrics
 
     def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
-        total: dict[str, float] = {}
-        chunk = 16384
-        for start in range(0, len(order), chunk):
-            batch = tuple(array[order[start : start + chunk]] for array in arrays)
+        def loss(batch: Arrays, start: int) -> Metrics:
             noise = tf.random.stateless_normal((len(batch[0]), self.config.latent), seed=(0, start))
-            metrics = self._loss(tuple(map(tf.constant, batch)), noise, self.config.loss.beta)
-            for name, value in metrics.items():
-                total[name] = total.get(name, 0.0) + float(value) * len(batch[0])
-        return {name: value / len(order) for name, value in total.items()}
+            return self._loss(batch, noise, self.config.loss.beta)
+
+        return mean_metrics(loss, arrays, order)
 
     def end_epoch(self, progress: float) -> None:
-        for i, (kernel, mask) in enumerate(zip(self._kernels, self._masks, strict=True)):
-            mask.assign(self.config.pruning.mask(kernel.numpy(), i, progress))
-            kernel.assign(kernel * mask)
+        self._adam.prune(progress)
 
     def export(self, name: str) -> Network:
         return self.export_encoder(name, self.scaling, self.encoder)
@@ -200,11 +190,7 @@ class Vae:
     def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
         """The score is ap_ufixed<18,14,TRN,SAT>: saturating, an extreme event cannot wrap to a low score."""
         word = FixedType(18, 14, False, "TRN", "SAT")
-        head = scaling.operations()
-        layers = layer_operations(encoder, head[-1].name, tuple(head))
-        embedding = layers[-1].name
-        score = SumOfSquares("score", embedding, word, word)
-        return Network(name, CMS_WORDS, (*head, *layers, score), score.name, embedding)
+        return squared_length_network(name, scaling.operations(), encoder, word)
 
     def _ramp(self, progress: Any) -> Any:
         return tf.minimum(1.0, tf.cast(progress, tf.float32) / max(self.config.loss.beta_warmup, 1e-6))
@@ -256,21 +242,3 @@ class _Orthonormal(keras.constraints.Constraint):  # type: ignore[name-defined]
 
 
 FAMILY = Vae
-
-
-def _encoder(config: VaeConfig) -> Any:
-    """57 -> hidden -> latent, every tensor quantised; names are those of the network's operations."""
-    inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
-    for index, size in enumerate(config.hidden):
-        x = _dense(config, index, size)(x)
-        bits, integer = config.activation_bits[index], config.activation_integer[index]
-        x = layers.relu(f"relu{index}", bits, integer, trainable_bits=bool(config.resources))(x)
-    x = _dense(config, len(config.hidden), config.latent)(x)
-    mean = layers.linear("mu", config.embedding_bits, config.embedding_integer)
-    return keras.Model(inputs, mean(x), name="encoder")
-
-
-def _dense(config: VaeConfig, index: int, size: int) -> Any:
-    weight = config.weight_bits[index], config.weight_integer[index]
-    bias = config.bias_bits[index], config.bias_integer[index]
-    return layers.dense(f"dense{index}", size, weight, bias, trainable_bits=bool(config.resources))

@@ -20,15 +20,14 @@ from axo.models import layers
 from axo.models.augment import Augmentations, Augmenter
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
+from axo.models.fitting import PrunedAdam, dense_kernels, mean_metrics
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
-from axo.models.surprise import surprise, surprise_table
-from axo.network import CMS_WORDS, FixedType, Network, Subtract, SumOfSquares
-from axo.network.export import layer_operations
+from axo.models.surprise import surprise_table, tail_frequency
+from axo.network import CMS_WORDS, Network
+from axo.network.export import squared_length_network
 
 tf, keras = import_tensorflow(), import_keras()
-
-SCORE_BITS = 18
 
 
 @dataclass(frozen=True)
@@ -101,51 +100,37 @@ class Vicreg:
             + [keras.layers.Dense(config.projection[-1])]
         )
         self._augment = Augmenter(config.augmentations, scaling)
-        self._trainable = [
+        trainable = [
             variable
             for part in (self._embed, self._errors, self._project)
             for variable in part.trainable_variables
         ]
-        self._optimizer = keras.optimizers.Adam(config.learning_rate)
-        self._optimizer.build(self._trainable)
-        self._kernels = [layer.kernel for layer in self.encoder.layers if type(layer).__name__ == "QDense"]
-        self._masks = [tf.Variable(tf.ones_like(kernel), trainable=False) for kernel in self._kernels]
+        kernels = dense_kernels(self.encoder.layers)
+        self._adam = PrunedAdam(config.learning_rate, trainable, kernels, config.pruning)
 
     @property
     def variables(self) -> list[Any]:
-        return [*self._trainable, *self._optimizer.variables, *self._masks]
+        return self._adam.variables
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
         """The raw words themselves: views are made of them."""
         return (np.ascontiguousarray(words, np.int16),)
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
-        return np.exp(self.config.tail * surprise(self.surprise, words).max(axis=1) ** 2 / 2)
+        return tail_frequency(self.surprise, words, self.config.tail)
 
     def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         with tf.GradientTape() as tape:
             metrics = self._loss(batch[0], tf.stack([self.seed, tf.cast(step, tf.int32)]), penalty)
-        # Half a cosine from the full rate to a hundredth of it: the quantised weights settle.
-        rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
-        self._optimizer.learning_rate.assign(self.config.learning_rate * rate)
-        self._optimizer.apply(tape.gradient(metrics["loss"], self._trainable), self._trainable)
-        for kernel, mask in zip(self._kernels, self._masks, strict=True):
-            kernel.assign(kernel * mask)
+        self._adam.step(tape.gradient(metrics["loss"], self._adam.trainable), progress)
+        self._adam.mask()
         return metrics
 
     def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
-        total: dict[str, float] = {}
-        chunk = 16384
-        for start in range(0, len(order), chunk):
-            words = tf.constant(arrays[0][order[start : start + chunk]])
-            for name, value in self._loss(words, tf.constant([0, start])).items():
-                total[name] = total.get(name, 0.0) + float(value) * len(words)
-        return {name: value / len(order) for name, value in total.items()}
+        return mean_metrics(lambda batch, start: self._loss(batch[0], (0, start)), arrays, order)
 
     def end_epoch(self, progress: float) -> None:
-        for i, (kernel, mask) in enumerate(zip(self._kernels, self._masks, strict=True)):
-            mask.assign(self.config.pruning.mask(kernel.numpy(), i, progress))
-            kernel.assign(kernel * mask)
+        self._adam.prune(progress)
 
     def export(self, name: str) -> Network:
         return self.export_encoder(name, self.scaling, self.encoder)
@@ -153,13 +138,7 @@ class Vicreg:
     @staticmethod
     def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
         """The score keeps every bit of the squares; it saturates, so an extreme event cannot wrap."""
-        head = scaling.operations()
-        body = layer_operations(encoder, head[-1].name, tuple(head))
-        error = body[-1]
-        assert isinstance(error, Subtract)
-        exact = FixedType(SCORE_BITS, SCORE_BITS - 2 * error.type.fraction, False, "TRN", "SAT")
-        score = SumOfSquares("score", error.name, exact, exact)
-        return Network(name, CMS_WORDS, (*head, *body, score), score.name, error.name)
+        return squared_length_network(name, scaling.operations(), encoder)
 
     def _loss(self, words: Any, seed: Any, penalty: Penalty | None = None) -> Metrics:
         weights, seeds = self.config.weights, tf.random.split(seed, 2)

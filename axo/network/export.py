@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ from axo.network.types import FixedType, Ints
 
 # float32 holds integers exactly up to here; a sum in any order is exact if no partial sum passes it.
 FLOAT32_EXACT = 1 << 24
+
+SCORE_BITS = 18
+"""Of a CMS anomaly score."""
 
 
 def layer_operations(
@@ -47,6 +51,23 @@ def layer_operations(
         sources = [tensors[name] for name in inputs]
         operations.append(build(layer, tensors[layer.name], sources, operations))
     return operations[len(head) :]
+
+
+def squared_length_network(
+    name: str, head: Sequence[Operation], model: Any, score_type: FixedType | None = None
+) -> Network:
+    """The network of `head` and the Keras `model` behind it; the score is the squared length of its output.
+
+    `score_type` is that of the score and its squares; None: the 18 bits, saturating, that keep the
+    last bit of every square. Raises what `layer_operations` raises.
+    """
+    body = layer_operations(model, head[-1].name, tuple(head))
+    output = body[-1].name
+    if score_type is None:
+        fraction = _bounds([*head, *body], output)[0].fraction
+        score_type = FixedType(SCORE_BITS, SCORE_BITS - 2 * fraction, False, "TRN", "SAT")
+    score = SumOfSquares("score", output, score_type, score_type)
+    return Network(name, CMS_WORDS, (*head, *body, score), score.name, output)
 
 
 def require_exact_in_float32(network: Network) -> int:

@@ -112,7 +112,7 @@ def test_same_seed_same_weights(words, scaling):
     first, second, third = (make(words, scaling, seed) for seed in (1, 1, 2))
     for model in (first, second, third):
         train(model, words, 3)
-    kernels = [model._kernels[0].numpy() for model in (first, second, third)]
+    kernels = [model.encoder.trainable_variables[0].numpy() for model in (first, second, third)]
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert not np.array_equal(kernels[0], kernels[2])
 
