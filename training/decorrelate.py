@@ -292,42 +292,21 @@ def _train(
     config: Config, model_config: Any, strength: float, train: Events, work: Path, say: Any
 ) -> Network:
     """The network of the first seed, at `strength` (0: without decorrelation)."""
-    from axo.models.scaling import learn_scaling
-    from axo.provenance import json_digest, versions, words_digest
-
-    from .fit import fit
+    from .fit import fit_seeds
 
     section = {**(config.decorrelation or {}), "strength": strength}
-    config = dataclasses.replace(config, decorrelation=section if strength else None)
-    words, seed = train.words, config.seeds[0]
-    held_out = np.arange(len(words)) % config.data.validation_stride == 0
-    scaling = learn_scaling(words[~held_out], config.scaling)
-    shaping = {"config": config.training_document(), "words": words_digest(words), "versions": versions()}
-    fingerprint = json_digest({**shaping, "seed": seed})
-    checkpoint = work / f"strength{strength:g}.npz"
+    config = dataclasses.replace(config, seeds=config.seeds[:1], decorrelation=section if strength else None)
     say(f"strength {strength:g}")
-    pileup = None if train.pileup is None else train.pileup[~held_out]
-    fitted = fit(
-        config,
-        model_config,
-        scaling,
-        words[~held_out],
-        words[held_out],
-        seed,
-        checkpoint,
-        fingerprint,
-        say,
-        pileup,
+    _, (fitted,) = fit_seeds(
+        config, model_config, train.words, train.pileup, lambda _: work / f"strength{strength:g}.npz", say
     )
     return fitted.model.export(config.name)
 
 
-def _scores(network: Network, events: Events, batch: int = 100_000) -> Scores:
-    from axo.network import evaluate
+def _scores(network: Network, events: Events) -> Scores:
+    from axo.scorer import exact_evaluator
 
-    starts = range(0, len(events), batch)
-    parts = [evaluate(network, events.words[start : start + batch]).score_word for start in starts]
-    scores = np.concatenate(parts).astype(np.int64)
+    scores = exact_evaluator(network)(events.words)[0].astype(np.int64)
     if scores.max() > LARGEST:
         raise UserError(
             f"{network.name}: score word {scores.max()} is beyond {LARGEST}; measure another network"

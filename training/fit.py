@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from axo.decorrelators.method import Method, make_method
 from axo.errors import UserError
 from axo.models.family import Family, find_family
-from axo.models.scaling import Scaling
+from axo.models.scaling import Scaling, learn_scaling
+from axo.provenance import json_digest, versions, words_digest
 
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .config import Config
@@ -34,6 +35,41 @@ class Fitted:
     history: list[dict[str, float]]
     validation: dict[str, float]
     events_per_s: float
+
+
+def fit_seeds(
+    config: Config,
+    model_config: Any,
+    words: Words,
+    pileup: NDArray[Any] | None,
+    checkpoint: Callable[[int], Path],
+    say: Say,
+) -> tuple[Scaling, list[Fitted]]:
+    """Train every seed of `config` on zero-bias `words` (n, 57); the input scaling, and the models.
+
+    Every `data.validation_stride`-th event is held out, of the scaling as well. `pileup` (n,) is that of the
+    events, if known; `checkpoint` gives the file of a seed. See `fit`.
+    """
+    held_out = np.arange(len(words)) % config.data.validation_stride == 0
+    train = words[~held_out]
+    scaling = learn_scaling(train, config.scaling)
+    shaping = {"config": config.training_document(), "words": words_digest(words), "versions": versions()}
+    fitted = [
+        fit(
+            config,
+            model_config,
+            scaling,
+            train,
+            words[held_out],
+            seed,
+            checkpoint(seed),
+            json_digest({**shaping, "seed": seed}),
+            say,
+            None if pileup is None else pileup[~held_out],
+        )
+        for seed in config.seeds
+    ]
+    return scaling, fitted
 
 
 def fit(

@@ -59,30 +59,12 @@ def train(config: Config, model_config: Any, output: Path, work: Path, say: Any)
     `work` keeps the checkpoints; `say` gets lines of progress. Raises UserError for data that
     cannot be read or are too few for the working points.
     """
-    from axo.models.scaling import learn_scaling
-    from axo.provenance import json_digest, versions, words_digest
-
-    from .fit import fit
+    from .fit import fit_seeds
 
     words, pileup, test, signals = _read(config)
-    held_out = np.arange(len(words)) % config.data.validation_stride == 0
-    scaling = learn_scaling(words[~held_out], config.scaling)
-    fingerprint = {"config": config.training_document(), "words": words_digest(words), "versions": versions()}
-    fitted = [
-        fit(
-            config,
-            model_config,
-            scaling,
-            words[~held_out],
-            words[held_out],
-            seed,
-            work / f"seed{seed}.npz",
-            json_digest({**fingerprint, "seed": seed}),
-            say,
-            None if pileup is None else pileup[~held_out],
-        )
-        for seed in config.seeds
-    ]
+    scaling, fitted = fit_seeds(
+        config, model_config, words, pileup, lambda seed: work / f"seed{seed}.npz", say
+    )
     say("evaluating on the test events and the signals")
     evaluated = [_evaluate(config, one, work, test, signals) for one in fitted]
     chosen = min(range(len(fitted)), key=lambda i: fitted[i].validation["loss"])

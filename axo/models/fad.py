@@ -27,7 +27,7 @@ from axo.errors import UserError
 from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
-from axo.models.fitting import PrunedAdam, dense_kernels, mean_metrics
+from axo.models.fitting import PrunedAdam, mean_metrics, quantised_dense, require_damping
 from axo.models.flow import Path, VectorField, log_likelihood
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
@@ -68,7 +68,7 @@ class FadConfig:
     field: 1 is the data. A component is in units of 1 / `component_scale`, so that it uses its bits.
     Errors of the field's length are counted `radial` times on top of those of all components: the length
     is what the score is. Events are drawn with a frequency of P**-tail, where P is the fraction of zero
-    bias in which the event's rarest object is present and as hard.
+    bias in which the event's rarest object is present and as hard. `damping`: see `PrunedAdam`.
     """
 
     hidden: tuple[int, int] = (32, 16)
@@ -88,10 +88,12 @@ class FadConfig:
     flow: Flow = field(default_factory=Flow)
     pruning: Pruning = field(default_factory=Pruning)
     learning_rate: float = 0.004
+    damping: float = 0.0
 
     def __post_init__(self) -> None:
         if min(*self.hidden, self.components) < 1 or self.learning_rate <= 0:
             raise UserError("layer sizes and learning_rate must be positive")
+        require_damping(self.damping)
         if self.components > len(OBJECTS):
             raise UserError(
                 f"components must be at most {len(OBJECTS)}: one pt of each object is all there is"
@@ -121,8 +123,10 @@ class Fad:
         last = layers.linear("field", config.component_bits, config.component_integer)
         self.encoder = layers.encoder(config, config.components, last)
         trainable = [*self.field.trainable_variables, *self.encoder.trainable_variables]
-        kernels = dense_kernels(self.encoder.layers)
-        self._adam = PrunedAdam(config.learning_rate, trainable, kernels, config.pruning, _wired(kernels))
+        dense = quantised_dense(self.encoder.layers)
+        self._adam = PrunedAdam(
+            config.learning_rate, trainable, dense, config.pruning, config.damping, _wired(dense)
+        )
 
     @property
     def variables(self) -> list[Any]:
@@ -206,9 +210,9 @@ def _principal_axes(
     return np.linalg.eigh(moment)[1][:, ::-1][:, :count].astype(np.float32)
 
 
-def _wired(kernels: list[Any]) -> list[NDArray[np.float32]]:
+def _wired(dense: list[Any]) -> list[NDArray[np.float32]]:
     """1 for the weights in use: the field depends on no angle, so the first layer reads none."""
-    wired = [np.ones(kernel.shape, np.float32) for kernel in kernels]
+    wired = [np.ones(layer.kernel.shape, np.float32) for layer in dense]
     wired[0][:] = 0
     wired[0][PT_COLUMNS] = 1
     return wired

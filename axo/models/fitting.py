@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axo.errors import UserError
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics
 from axo.models.pruning import Pruning
@@ -15,28 +16,39 @@ from axo.models.pruning import Pruning
 tf, keras = import_tensorflow(), import_keras()
 
 
-def dense_kernels(layers: Sequence[Any]) -> list[Any]:
-    """The kernels of the quantised dense layers among `layers`, in their order."""
-    return [layer.kernel for layer in layers if type(layer).__name__ == "QDense"]
+def quantised_dense(layers: Sequence[Any]) -> list[Any]:
+    """The quantised dense layers among `layers`, in their order."""
+    return [layer for layer in layers if type(layer).__name__ == "QDense"]
+
+
+def require_damping(damping: float) -> None:
+    """Require a `damping` that `PrunedAdam` can take."""
+    if not 0 <= damping <= 1:
+        raise UserError("damping must be within 0 (none) and 1")
 
 
 class PrunedAdam:
-    """Adam on `trainable`, of which `kernels` keep their pruned weights at zero.
+    """Adam on `trainable`; the kernels of the `dense` layers keep their pruned weights at zero.
 
     The rate falls by half a cosine from `learning_rate` to a hundredth of it: the quantised weights
-    settle. `wired`, 1 or 0 like each kernel, says which weights exist at all (None: all of them).
+    settle. Each step also takes the weights and biases of `dense` a part of the way to their rounded
+    values, a part that rises by half a cosine from 0 to `damping`: without it weights end where they
+    oscillate, half-way between two values (Nagel et al. 2203.11086, section 4.1). `wired`, 1 or 0 like
+    each kernel, says which weights exist at all (None: all of them).
     """
 
     def __init__(
         self,
         learning_rate: float,
         trainable: list[Any],
-        kernels: list[Any],
+        dense: list[Any],
         pruning: Pruning,
+        damping: float = 0.0,
         wired: list[NDArray[np.float32]] | None = None,
     ) -> None:
-        self.trainable, self._kernels, self._pruning = trainable, kernels, pruning
-        self._learning_rate = learning_rate
+        self.trainable, self._dense, self._pruning = trainable, dense, pruning
+        self._learning_rate, self._damping = learning_rate, damping
+        self._kernels = kernels = [layer.kernel for layer in dense]
         self._adam = keras.optimizers.Adam(learning_rate)
         self._adam.build(trainable)
         self._wired = wired or [np.ones(kernel.shape, np.float32) for kernel in kernels]
@@ -50,9 +62,17 @@ class PrunedAdam:
 
     def step(self, gradients: Sequence[Any], progress: Any) -> None:
         """One step at `progress` (0 to 1); `mask` is still to be called."""
-        rate = 0.01 + 0.99 * 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
+        falling = 0.5 * (1 + tf.cos(np.pi * tf.cast(progress, tf.float32)))
+        rate = 0.01 + 0.99 * falling
         self._adam.learning_rate.assign(self._learning_rate * rate)
         self._adam.apply(gradients, self.trainable)
+        if self._damping:
+            self._damp(self._damping * (1 - falling))
+
+    def _damp(self, part: Any) -> None:
+        for layer in self._dense:
+            for weight, rounded in ((layer.kernel, layer.qkernel), (layer.bias, layer.qbias)):
+                weight.assign_add(part * (rounded - weight))
 
     def mask(self) -> None:
         """Set the pruned weights to zero."""

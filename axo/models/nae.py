@@ -20,7 +20,7 @@ from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.energy import EnergyModel, Normalisation
 from axo.models.family import Arrays, Metrics, Penalty
-from axo.models.fitting import PrunedAdam, dense_kernels
+from axo.models.fitting import PrunedAdam, quantised_dense, require_damping
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise_table, tail_frequency
@@ -30,7 +30,6 @@ from axo.network.export import squared_length_network
 from axo.scales import KINDS
 
 tf, keras = import_tensorflow(), import_keras()
-
 
 SLOPE_BITS, SLOPE_INTEGER = 11, 7
 
@@ -76,7 +75,7 @@ class NaeConfig:
     and raises the energy by its square, also where no chain has been. `spectral_norm` bounds the
     largest singular value of every kernel (null: free). Events are drawn with a frequency of P**-tail,
     where P is the fraction of zero bias in which the event's rarest object is present and as hard.
-    `gradient_norm` bounds the norm of the gradient of all weights.
+    `gradient_norm` bounds the norm of the gradient of all weights; `damping`: see `PrunedAdam`.
     """
 
     hidden: tuple[int, ...] = (10,)
@@ -100,10 +99,12 @@ class NaeConfig:
     spectral_norm: float | None = None
     gradient_norm: float = 10.0
     learning_rate: float = 0.003
+    damping: float = 0.0
 
     def __post_init__(self) -> None:
         if min(*self.hidden, self.latent) < 1 or min(self.learning_rate, self.gradient_norm) <= 0:
             raise UserError("layer sizes, learning_rate and gradient_norm must be positive")
+        require_damping(self.damping)
         if self.spectral_norm is not None and self.spectral_norm <= 0:
             raise UserError("spectral_norm must be positive or null")
         if not 0 <= self.tail < 1:
@@ -139,13 +140,13 @@ class Nae:
             (np.full(config.latent, -reach), np.full(config.latent, reach)),
             seed,
         )
-        dense = [layer for layer in (*encode, *decode) if type(layer).__name__ == "QDense"]
-        self._kernels = dense_kernels(dense)
+        dense = quantised_dense((*encode, *decode))
+        self._kernels = [layer.kernel for layer in dense]
         self._directions = [
             tf.Variable(tf.ones((1, kernel.shape[1])), trainable=False) for kernel in self._kernels
         ]
         trainable = [variable for layer in dense for variable in layer.trainable_variables]
-        self._adam = PrunedAdam(config.learning_rate, trainable, self._kernels, config.pruning)
+        self._adam = PrunedAdam(config.learning_rate, trainable, dense, config.pruning, config.damping)
 
     @property
     def variables(self) -> list[Any]:

@@ -25,7 +25,7 @@ from axo.errors import UserError
 from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
-from axo.models.fitting import PrunedAdam, dense_kernels, mean_metrics
+from axo.models.fitting import PrunedAdam, mean_metrics, quantised_dense, require_damping
 from axo.models.pruning import Pruning
 from axo.models.resources import Resources, ResourceTerm, bit_operations
 from axo.models.scaling import Scaling
@@ -66,7 +66,7 @@ class VaeConfig:
     eta and phi. The mean is in units of 1 / `latent_scale`, so that the embedding uses its bits.
     Events are drawn with a frequency of P**-tail, where P is the fraction of zero bias in which the
     event's rarest object is present and as hard. With `resources` the bits of weights and hidden
-    activations are upper limits: each is trained.
+    activations are upper limits: each is trained. `damping`: see `PrunedAdam`.
     """
 
     hidden: tuple[int, int] = (32, 16)
@@ -86,10 +86,12 @@ class VaeConfig:
     pruning: Pruning = field(default_factory=Pruning)
     resources: Resources | None = None
     learning_rate: float = 0.003
+    damping: float = 0.0
 
     def __post_init__(self) -> None:
         if min(*self.hidden, self.latent, *self.decoder) < 1 or self.learning_rate <= 0:
             raise UserError("layer sizes and learning_rate must be positive")
+        require_damping(self.damping)
         if self.latent > len(OBJECTS):
             raise UserError(f"latent must be at most {len(OBJECTS)}: one pt of each object is all there is")
         if self.latent_scale <= 0 or not 0 <= self.tail < 1:
@@ -125,8 +127,8 @@ class Vae:
             for part in (self._heads, self._decode_pt, self._decode_angles)
             for variable in part.trainable_variables
         ]
-        kernels = dense_kernels(self.encoder.layers)
-        self._adam = PrunedAdam(config.learning_rate, trainable, kernels, config.pruning)
+        dense = quantised_dense(self.encoder.layers)
+        self._adam = PrunedAdam(config.learning_rate, trainable, dense, config.pruning, config.damping)
         self._resources = ResourceTerm(config.resources) if config.resources else None
         self._pt_scale = np.sqrt(
             np.concatenate([np.full(kind.count, config.loss.pt[name]) for name, kind in KINDS.items()])

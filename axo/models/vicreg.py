@@ -20,7 +20,7 @@ from axo.models import layers
 from axo.models.augment import Augmentations, Augmenter
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
-from axo.models.fitting import PrunedAdam, dense_kernels, mean_metrics
+from axo.models.fitting import PrunedAdam, mean_metrics, quantised_dense, require_damping
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise_table, tail_frequency
@@ -52,7 +52,7 @@ class VicregConfig:
     that only the training sees, `bottleneck` the one hidden layer of the autoencoder. `pruning` has
     one sparsity for each quantised layer: the embedder's, then the autoencoder's two. Events are
     drawn with a frequency of P**-tail, where P is the fraction of zero bias in which the event's
-    rarest object is present and as hard.
+    rarest object is present and as hard. `damping`: see `PrunedAdam`.
     """
 
     hidden: tuple[int, ...] = (32,)
@@ -72,12 +72,14 @@ class VicregConfig:
     tail: float = 0.4
     pruning: Pruning = field(default_factory=lambda: Pruning((0.5, 0.0, 0.0, 0.0)))
     learning_rate: float = 0.002
+    damping: float = 0.0
 
     def __post_init__(self) -> None:
         if min(*self.hidden, self.embedding, *self.projection, self.bottleneck) < 1:
             raise UserError("layer sizes must be positive")
         if self.learning_rate <= 0 or not 0 <= self.tail < 1:
             raise UserError("learning_rate must be positive, and tail at least 0 and below 1")
+        require_damping(self.damping)
         if len(self.pruning.sparsity) != len(self.hidden) + 3:
             raise UserError(f"pruning: {len(self.hidden) + 3} sparsities are needed, one a layer")
 
@@ -105,8 +107,8 @@ class Vicreg:
             for part in (self._embed, self._errors, self._project)
             for variable in part.trainable_variables
         ]
-        kernels = dense_kernels(self.encoder.layers)
-        self._adam = PrunedAdam(config.learning_rate, trainable, kernels, config.pruning)
+        dense = quantised_dense(self.encoder.layers)
+        self._adam = PrunedAdam(config.learning_rate, trainable, dense, config.pruning, config.damping)
 
     @property
     def variables(self) -> list[Any]:
