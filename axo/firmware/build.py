@@ -212,6 +212,7 @@ class _Build:
             part=self.config.part,
             clock_mhz=self.config.hls_clock_mhz,
             n_thresholds=len(self._thresholds()),
+            strategy=self.config.hls_strategy,
         )
         self.project = hls.write_project(
             self.network, self.folder / "hls", config, words[:: len(words) // 256]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from axo.config import read_config
 from axo.errors import UserError
+from axo.firmware.hls_core import require_strategy
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,15 @@ class VendorSettings:
 class FirmwareConfig:
     """Settings of one firmware build; `clock_mhz` None lets the logic depth decide.
 
-    `hls_clock_mhz` is what the HLS project asks its tool for.
+    `hls_clock_mhz` is what the HLS project asks its tool for, `hls_strategy` hls4ml's for dense layers.
 
-    Raises UserError for a clock or a number of stages that is not positive.
+    Raises UserError for a clock or a number of stages that is not positive, or an unknown strategy.
     """
 
     part: str = "xcvu9p-flga2104-2L-e"
     clock_mhz: float | None = None
     hls_clock_mhz: float = 240.0
+    hls_strategy: str = "latency"
     rtl: RtlSettings = field(default_factory=RtlSettings)
     synthesis: SynthesisSettings = field(default_factory=SynthesisSettings)
     simulation: TimeOut = field(default_factory=lambda: TimeOut(1200))
@@ -68,6 +70,7 @@ class FirmwareConfig:
             value = getattr(self, key)
             if value is not None and not value > 0:
                 raise UserError(f"{key} = {value} is not positive")
+        require_strategy(self.hls_strategy, "hls_strategy")
         if self.rtl.stages < 1:
             raise UserError(f"rtl: stages = {self.rtl.stages} is not at least 1")
 

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError, nearest
 from axo.files import read_json, write_json, write_text
-from axo.firmware.hls_core import Core, find_core, write_core
+from axo.firmware.hls_core import Core, find_core, require_strategy, write_core
 from axo.firmware.hls_path import entry_of, path_fields, traced
 from axo.firmware.tools import require_tool, run_tool
 from axo.network import Network, digest, evaluate
@@ -47,7 +47,8 @@ N_VECTORS = 256
 class HlsConfig:
     """What the HLS tool is asked for.
 
-    `latency_cycles` bounds the latency (default: 50 ns, two bunch crossings, of `clock_mhz`).
+    `latency_cycles` bounds the latency (default: 50 ns, two bunch crossings, of `clock_mhz`);
+    `strategy` is hls4ml's for dense layers (of hls_core.STRATEGIES).
     Raises UserError for a value that no tool would take.
     """
 
@@ -56,11 +57,13 @@ class HlsConfig:
     clock_mhz: float = 240.0
     n_thresholds: int = 4
     latency_cycles: int | None = None
+    strategy: str = "latency"
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
             hint = nearest(str(self.backend), list(BACKENDS))
             raise UserError(f"hls: backend {self.backend!r} is none of {', '.join(BACKENDS)}{hint}")
+        require_strategy(self.strategy, "hls: strategy")
         if not self.clock_mhz > 0:
             raise UserError(f"hls: clock_mhz {self.clock_mhz} must be positive")
         if not 1 <= self.n_thresholds <= 64:
@@ -181,6 +184,7 @@ def _write(project: HlsProject, words: NDArray[np.int16]) -> None:
         part=config.part,
         clock_period_ns=round(1000 / config.clock_mhz, 4),
         stamp=digest(network)[:8],
+        strategy=config.strategy,
     )
     fields = {**template_fields(project), "n_vectors": str(len(words))}
     firmware, name = project.folder / "firmware", project.name
@@ -227,11 +231,12 @@ def fill_template(name: str, fields: dict[str, str]) -> str:
 
 def manifest(project: HlsProject) -> dict[str, object]:
     """What the project was made from; the last file written."""
+    packages = ["hls4ml", "da4ml"] if project.config.strategy == "distributed_arithmetic" else ["hls4ml"]
     return {
         "network": project.name,
         "network_sha256": digest(project.network),
         "config": asdict(project.config),
-        "hls4ml": metadata.version("hls4ml"),
+        **{package: metadata.version(package) for package in packages},
     }
 
 

@@ -6,6 +6,7 @@ may still drop, merge or retype a layer, so the C++ that it wrote is read back a
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +17,38 @@ from typing import Any
 
 import numpy as np
 
-from axo.errors import UserError
+from axo.errors import UserError, nearest
+from axo.firmware.hls_unrolled import read_unrolled
 from axo.network import Dense, FixedType, Linear, Network, Operation, Subtract
 from axo.network.types import Ints
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How hls4ml writes dense layers: `name` there, `kernel` that sums, whether weights are transposed.
+
+    Without a kernel each layer is a function of its own (see hls_unrolled), without arrays of weights.
+    """
+
+    name: str
+    kernel: str | None
+    is_transposed: bool = False
+
+
+# Those of hls4ml 1.3 that take a new event every clock and were seen to be exact. It takes a name
+# that it does not know for latency, and resource_unrolled for resource, as the reuse factor is 1.
+STRATEGIES = {
+    "latency": Strategy("Latency", "nnet::DenseLatency"),
+    "resource": Strategy("Resource", "nnet::DenseResource_rf_leq_nin", is_transposed=True),
+    "distributed_arithmetic": Strategy("distributed_arithmetic", None),
+}
+
+
+def require_strategy(strategy: str, key: str) -> None:
+    """Raise UserError, naming the configuration's `key`, when `strategy` is none of STRATEGIES."""
+    if strategy not in STRATEGIES:
+        hint = nearest(str(strategy), list(STRATEGIES))
+        raise UserError(f"{key} {strategy!r} is none of {', '.join(STRATEGIES)}{hint}")
 
 
 @dataclass(frozen=True)
@@ -104,10 +134,12 @@ def write_core(
     part: str,
     clock_period_ns: float,
     stamp: str,
+    strategy: str = "latency",
 ) -> None:
     """Write hls4ml's project (firmware/, Tcl scripts) into `folder` and check it.
 
-    Raises UserError when a type, a weight or a layer in the C++ is not the network's, or without hls4ml.
+    Raises UserError when a type, a weight or a layer in the C++ is not the network's, when `strategy`
+    (of STRATEGIES) would not be exact, or without hls4ml.
     """
     graph = hls4ml_graph(
         core,
@@ -119,12 +151,15 @@ def write_core(
         clock_period_ns=clock_period_ns,
         stamp=stamp,
         trace=True,
+        strategy=strategy,
     )
     import hls4ml.writer
 
     _writer(hls4ml.writer.get_writer(backend)).write_hls(graph)
     _adapt(folder / "firmware", project)
-    check_core(core, folder, project)
+    if STRATEGIES[strategy].kernel is None:
+        _adapt_unrolled(folder / "firmware")
+    check_core(core, folder, project, strategy)
 
 
 def hls4ml_graph(
@@ -138,15 +173,19 @@ def hls4ml_graph(
     clock_period_ns: float,
     stamp: str,
     trace: bool,
+    strategy: str = "latency",
 ) -> Any:
     """hls4ml's own ModelGraph of `core`, to be written or compiled into `folder`.
 
-    Raises UserError when hls4ml's passes change the layers, or without hls4ml.
+    Raises UserError when hls4ml's passes change the layers, when `strategy` would not be exact, or
+    without hls4ml.
     """
     try:
         from hls4ml.model.graph import ModelGraph
     except ImportError as error:
         raise UserError(f"hls4ml cannot be imported ({error}); pip install 'axo[firmware]'") from error
+    if STRATEGIES[strategy].kernel is None:
+        _require_exact_sums(core, strategy)
 
     config = {
         "Backend": backend,
@@ -162,7 +201,7 @@ def hls4ml_graph(
             "Model": {
                 "Precision": "ap_fixed<16,6>",
                 "ReuseFactor": 1,
-                "Strategy": "Latency",
+                "Strategy": STRATEGIES[strategy].name,
                 "PipelineStyle": "pipeline",
                 "PipelineInterval": 1,
                 "BitExact": False,
@@ -189,6 +228,24 @@ def hls4ml_graph(
             "this hls4ml version cannot express the network"
         )
     return graph
+
+
+def _require_exact_sums(core: Core, strategy: str) -> None:
+    """Unrolled functions sum exactly: as the accumulator does only if it drops no bit and wraps."""
+    if importlib.util.find_spec("da4ml") is None:
+        raise UserError(f"hls_strategy {strategy}: da4ml is not installed; pip install 'axo[firmware]'")
+    types = core.network.types
+    for operation in core.operations:
+        if not isinstance(operation, Dense):
+            continue
+        accum = operation.accum_type
+        product = types[operation.input].fraction + operation.weight_type.fraction
+        if accum.overflow != "WRAP" or accum.fraction < max(product, operation.bias_type.fraction):
+            others = " or ".join(name for name in STRATEGIES if name != strategy)
+            raise UserError(
+                f"network {core.network.name!r}: hls_strategy {strategy} sums exactly, but dense layer "
+                f"{operation.name!r} rounds or saturates its sums in {accum}; use {others}"
+            )
 
 
 def _writer(writer: Any) -> Any:
@@ -280,6 +337,13 @@ def _adapt(firmware: Path, project: str) -> None:
         header.write_text(_ARRAY.sub(_LOADED, header.read_text().replace("\nnamespace", _INCLUDE, 1)))
 
 
+def _adapt_unrolled(firmware: Path) -> None:
+    """hls4ml 1.3 writes the functions into our namespace, and what they call stays in its own."""
+    source = firmware / "nnet_utils/nnet_code_gen.h"
+    mark = "// hls4ml insert code\n"
+    source.write_text(source.read_text().replace(mark, f"{mark}using nnet::bit_shift;\n\n", 1))
+
+
 _ARRAY = re.compile(r"^(?P<array>\w+ (?P<name>\w+)\[(?P<size>\d+)\]) = (?P<values>\{.*\});$", re.MULTILINE)
 _INCLUDE = "\n#include <algorithm>\n\nnamespace"
 _LOADED = r"""#ifdef __SYNTHESIS__
@@ -291,15 +355,17 @@ static const bool \g<name>_loaded = std::copy(\g<name>_values, \g<name>_values +
 #endif"""
 
 
-def check_core(core: Core, folder: Path, project: str) -> None:
+def check_core(core: Core, folder: Path, project: str, strategy: str = "latency") -> None:
     """Compare the C++ in `folder` with the network: layers in order, every type, every weight.
 
     Raises UserError naming the first operation that differs.
     """
     written = _Written(folder / "firmware", project)
-    expected_calls = [_FUNCTIONS[operation.op] for operation in core.operations]
-    if [call.function for call in written.calls] != expected_calls:
-        raise _differs(core, f"layers {[call.function for call in written.calls]}", f"{expected_calls}")
+    dense = "dense_da" if STRATEGIES[strategy].kernel is None else "dense"
+    calls = [re.sub(r"^(dense_da)_\d+$", r"\1", call.function) for call in written.calls]
+    expected_calls = [(_FUNCTIONS | {"dense": dense})[operation.op] for operation in core.operations]
+    if calls != expected_calls:
+        raise _differs(core, f"layers {calls}", f"{expected_calls}")
     variables = {core.ids[name]: name for name in core.inputs}
     for name in core.inputs:
         _check_type(core, written, name, "input", written.argument_types[core.ids[name]])
@@ -317,10 +383,13 @@ def check_core(core: Core, folder: Path, project: str) -> None:
             raise _differs(core, f"size of {name!r}", str(core.network.sizes[name]))
         variables[call.arguments[n_in]] = name
         if isinstance(operation, Dense):
-            _check_dense(core, written, operation, call)
+            if STRATEGIES[strategy].kernel is None:
+                _check_unrolled(core, written, operation, call)
+            else:
+                _check_dense(core, written, operation, call, STRATEGIES[strategy])
 
 
-_FUNCTIONS = {"dense": "dense", "relu": "relu", "linear": "linear", "subtract": "subtract"}
+_FUNCTIONS = {"relu": "relu", "linear": "linear", "subtract": "subtract"}
 
 
 def _differs(core: Core, found: str, expected: str) -> UserError:
@@ -336,7 +405,7 @@ def _check_type(core: Core, written: _Written, tensor: str, what: str, type_name
         raise _differs(core, f"{what} of type {found}", str(expected))
 
 
-def _check_dense(core: Core, written: _Written, operation: Dense, call: _Call) -> None:
+def _check_dense(core: Core, written: _Written, operation: Dense, call: _Call, strategy: Strategy) -> None:
     config = written.configuration(call.types[2])
     for key, expected in (
         ("accum_t", operation.accum_type),
@@ -346,21 +415,40 @@ def _check_dense(core: Core, written: _Written, operation: Dense, call: _Call) -
         found = written.type(config[key])
         if found != expected:
             raise _differs(core, f"{operation.name!r} {key} {found}", str(expected))
-    kernel = (config["kernel"], config["product"], config["n_in"], config["n_out"])
+    kernel = tuple(config[key] for key in ("kernel", "product", "n_in", "n_out", "reuse_factor"))
     n_in, n_out = operation.weight.shape
-    if kernel != ("nnet::DenseLatency", "nnet::product::mult", str(n_in), str(n_out)):
-        raise _differs(core, f"{operation.name!r} with {kernel}", "a plain latency-strategy product")
+    if kernel != (strategy.kernel, "nnet::product::mult", str(n_in), str(n_out), "1"):
+        raise _differs(core, f"{operation.name!r} with {kernel}", f"a plain product by {strategy.kernel}")
+    weight = operation.weight.T if strategy.is_transposed else operation.weight
     for array, values, kind in (
-        (call.arguments[2], operation.weight, operation.weight_type),
+        (call.arguments[2], weight, operation.weight_type),
         (call.arguments[3], operation.bias, operation.bias_type),
     ):
         if written.integers(array, kind.fraction) != values.ravel().tolist():
             raise _differs(core, f"other constants {array} for {operation.name!r}", "those of the network")
 
 
+def _check_unrolled(core: Core, written: _Written, operation: Dense, call: _Call) -> None:
+    """The function's matrix and biases, found by following its sums, must be the network's."""
+    source = core.network.types[operation.input]
+    try:
+        found = read_unrolled(written.generated, call.function, source, operation.weight.shape)
+    except ValueError as error:
+        raise _differs(core, str(error), f"exact sums for {operation.name!r}") from error
+    rows = (
+        (operation.weight, Fraction(2) ** -operation.weight_type.fraction),
+        (operation.bias[None], Fraction(2) ** -operation.bias_type.fraction),
+    )
+    expected = [[int(value) * unit for value in row] for matrix, unit in rows for row in matrix]
+    if found != expected:
+        raise _differs(
+            core, f"other constants {call.function} for {operation.name!r}", "those of the network"
+        )
+
+
 @dataclass(frozen=True)
 class _Call:
-    """``nnet::function<types>(arguments); // name``."""
+    """``namespace::function<types>(arguments); // name``."""
 
     function: str
     types: tuple[str, ...]
@@ -376,12 +464,13 @@ class _Written:
         self._parameters = (firmware / "parameters.h").read_text()
         source = (firmware / f"{project}.cpp").read_text()
         defines = (firmware / "defines.h").read_text()
+        self.generated = (firmware / "nnet_utils/nnet_code_gen.h").read_text()
         typedefs = re.findall(r"^typedef (.*) (\w+);$", defines, re.MULTILINE)
         self._typedefs = {name: kind for kind, name in typedefs}
         self.calls = [
             _Call(function, _fields(types), _fields(arguments), name)
             for function, types, arguments, name in re.findall(
-                r"^ *nnet::(\w+)<(.*)>\((.*)\); // (\w+)$", source, re.MULTILINE
+                r"^ *\w+::(\w+)<(.*)>\((.*)\); // (\w+)$", source, re.MULTILINE
             )
         ]
         declarations = re.findall(r"(\w+) (\w+)\[(\d+)\]", source)

@@ -11,6 +11,7 @@ from axo.errors import UserError
 from axo.firmware import abi, build, hls, simulate, synthesis
 from axo.firmware.budget import read_budget
 from axo.firmware.build import BuildOptions, build_firmware
+from axo.firmware.config import FirmwareConfig
 from axo.firmware.models import Model
 from axo.firmware.report import read_report
 from axo.network import (
@@ -167,6 +168,13 @@ def test_one_wrong_event_fails_the_build_and_is_shown(instant, tmp_path, broken)
     assert f"{broken} " in text and "layer by layer" in text and "relu0" in text
     wrong = [entry for entry in outcome.document["comparisons"] if entry["mismatches"]]
     assert wrong and all(broken in entry["first"] + entry["second"] for entry in wrong)
+
+
+def test_the_strategy_of_the_configuration_reaches_the_hls_project(instant, tmp_path):
+    outcome = run_build(tmp_path, config=FirmwareConfig(hls_strategy="resource"))
+    assert outcome.document["verdict"]["agree"]
+    firmware = tmp_path / "small/hls/firmware"
+    assert "nnet::DenseResource_rf_leq_nin" in (firmware / "parameters.h").read_text()
 
 
 def test_what_was_not_measured_is_not_within_budget(instant, tmp_path):
