@@ -5,6 +5,9 @@ axo.models.augment) shall lie close to each other (invariance), every component 
 over events (variance), and no two shall say the same (covariance); the three act on a projection
 that is dropped afterwards. A small autoencoder learns meanwhile to reconstruct the embedding of the
 events as they are; its gradient stops at the embedding. Both run in firmware.
+
+Rare events are drawn more often, so that the embedding knows them; in the autoencoder's error each counts
+as often as it is in zero bias, for what it has learned to reconstruct it no longer finds.
 """
 
 from __future__ import annotations
@@ -93,6 +96,7 @@ class Vicreg:
         keras.utils.set_random_seed(seed)
         self.config, self.scaling, self.seed = config, scaling, seed
         self.surprise = surprise_table(words)
+        self._mean_frequency = self.frequency(words).mean()
         self._embed, autoencode = _embedder(config), _autoencoder(config)
         self.encoder = _whole(self._embed, autoencode)
         self._errors = keras.Sequential([keras.Input((config.embedding,)), *autoencode])
@@ -115,21 +119,22 @@ class Vicreg:
         return self._adam.variables
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
-        """The raw words themselves: views are made of them."""
-        return (np.ascontiguousarray(words, np.int16),)
+        """The raw words themselves, for views are made of them; weights in the error (n,), float32."""
+        weights = self._mean_frequency / self.frequency(words)
+        return np.ascontiguousarray(words, np.int16), weights.astype(np.float32)
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
         return tail_frequency(self.surprise, words, self.config.tail)
 
     def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         with tf.GradientTape() as tape:
-            metrics = self._loss(batch[0], tf.stack([self.seed, tf.cast(step, tf.int32)]), penalty)
+            metrics = self._loss(batch, tf.stack([self.seed, tf.cast(step, tf.int32)]), penalty)
         self._adam.step(tape.gradient(metrics["loss"], self._adam.trainable), progress)
         self._adam.mask()
         return metrics
 
     def validate(self, arrays: Arrays, order: NDArray[np.int64]) -> Metrics:
-        return mean_metrics(lambda batch, start: self._loss(batch[0], (0, start)), arrays, order)
+        return mean_metrics(lambda batch, start: self._loss(batch, (0, start)), arrays, order)
 
     def end_epoch(self, progress: float) -> None:
         self._adam.prune(progress)
@@ -142,7 +147,8 @@ class Vicreg:
         """The score keeps every bit of the squares; it saturates, so an extreme event cannot wrap."""
         return squared_length_network(name, scaling.operations(), encoder)
 
-    def _loss(self, words: Any, seed: Any, penalty: Penalty | None = None) -> Metrics:
+    def _loss(self, batch: Arrays, seed: Any, penalty: Penalty | None = None) -> Metrics:
+        words, zero_bias = batch
         weights, seeds = self.config.weights, tf.random.split(seed, 2)
         views = [
             self._project(self._embed(self._augment.inputs(self._augment.words(words, seeds[i]))))
@@ -152,7 +158,7 @@ class Vicreg:
         embedding = self._embed(self._augment.inputs(tf.cast(words, tf.float32)))
         fixed = tf.stop_gradient(embedding)
         scores = tf.reduce_sum((self._errors(fixed) - fixed) ** 2, axis=1)
-        metrics = {**terms, "error": tf.reduce_mean(scores)}
+        metrics = {**terms, "error": tf.reduce_mean(zero_bias * scores)}
         metrics["loss"] = tf.add_n([getattr(weights, name) * metrics[name] for name in metrics])
         if penalty is not None:
             moving = tf.reduce_sum((self._errors(embedding) - embedding) ** 2, axis=1)

@@ -56,6 +56,18 @@ def test_training_lowers_every_term(trained):
     assert last["variance"] < first["variance"]
 
 
+def test_the_error_is_that_of_zero_bias(words, scaling):
+    """The mean over drawn events, each with its weight, is the mean over all events."""
+    model = make(words, scaling)
+    weights = model.prepare(words)[1].astype(float)
+    drawn = model.frequency(words) / model.frequency(words).sum()
+    np.testing.assert_allclose(drawn * weights, 1 / len(words), rtol=1e-5)
+    assert weights.max() / weights.min() > 3
+    score = evaluate(model.export("v5"), words).score_word / 4.0**3  # a component has 3 fraction bits
+    error = model.validate(model.prepare(words), np.arange(len(words)))["error"]
+    assert error == pytest.approx((weights * score).mean(), rel=1e-4)
+
+
 def test_embedding_does_not_see_a_rotation(trained, words, scaling):
     """Nearer to itself turned than to another event, by far; an untrained one sees the turn."""
     import tensorflow as tf
