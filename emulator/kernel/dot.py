@@ -188,8 +188,8 @@ def front_function(plan: Plan, name: str) -> Function:
     used = _used_groups(plan, name)
     body = ["int32_t rows[BLOCK][16] __attribute__((aligned(64)));"]
     for chunk in range(-(-n_words // per_chunk)):
-        body += _scale(plan, name, per_chunk * chunk, min(n_words, per_chunk * (chunk + 1)))
-        body += [
+        lines = [
+            *_scale(plan, name, per_chunk * chunk, min(n_words, per_chunk * (chunk + 1))),
             f"{EACH_VECTOR} {{",
             "    __m512i r[16];",
             "    for (int i = 0; i < 16; i++) r[i] = _mm512_load_si512(rows[s + i]);",
@@ -201,6 +201,8 @@ def front_function(plan: Plan, name: str) -> Function:
             ),
             "}",
         ]
+        # In braces, for every chunk has tables of the same names.
+        body += ["{", *(f"    {line}" for line in lines), "}"]
     return block_function(f"compute_{name}_packed", body, "lanes32")
 
 

@@ -25,6 +25,7 @@ from axo.network import (
     Network,
     Offset,
     Relu,
+    Shift,
     SumOfSquares,
     Word,
     evaluate,
@@ -153,6 +154,39 @@ def test_bits_appended_by_a_cast_do_not_overflow_the_lane(backend, relu):
     if relu.width == 1:
         network = dataclasses.replace(network, operations=network.operations[:-1], score="relu")
     words = np.arange(-(1 << 15), 1 << 15, 97, dtype=np.int16)[:, None]
+    assert_is_the_reference(network, words, backend)
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("n_words", [32, 33, 57, 64])
+def test_scaled_words_with_weights_beyond_8_bits(backend, n_words):
+    """They are packed as pairs of 16 bits, 32 words a vector: scaling more is done in several parts."""
+    rng = np.random.default_rng(n_words)
+    weight = FixedType(12, 4)
+    network = Network(
+        "pairs",
+        tuple(Word(f"word{i}", 12, True) for i in range(n_words)),
+        (
+            Offset("centred", "words", rng.integers(-99, 99, n_words), FixedType(8, 8), FixedType(18, 13)),
+            Shift("scaled", "centred", rng.integers(0, 4, n_words)),
+            Linear("x", "scaled", FixedType(8, 6, True, "RND_CONV", "SAT")),
+            Dense(
+                "layer",
+                "x",
+                rng.integers(weight.min_int, weight.max_int, (n_words, 5), endpoint=True),
+                weight,
+                rng.integers(-8, 8, 5),
+                FixedType(4, 4),
+                FixedType(30, 20),
+            ),
+            Linear("mu", "layer", FixedType(10, 8, True, "RND_CONV", "SAT")),
+            SumOfSquares("score", "mu", FixedType(18, 16, False), FixedType(18, 16, False, "TRN", "SAT")),
+        ),
+        "score",
+        "mu",
+    )
+    words = rng.integers(-(1 << 15), 1 << 15, (1000, n_words)).astype(np.int16)
+    words[500:] >>= 6
     assert_is_the_reference(network, words, backend)
 
 
