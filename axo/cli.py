@@ -23,11 +23,14 @@ VERBS = {
     "report": ("axo.firmware.report_command", "print a firmware report and its change against a baseline"),
     "decorrelate": ("axo.training.decorrelate", "draw the strength of a decorrelation against its gain"),
     "tradeoff": ("axo.training.tradeoff", "draw LUTs against signal efficiency of trained models"),
-    "inspect": ("axo.network.command", "check and describe a network file; import a CMS description"),
+    "inspect": ("axo.network.inspect_command", "check and describe a network file; import a CMS description"),
     "replay": ("axo.emulator.command", "rates, purity, overlaps and efficiencies on recorded events"),
     "merge": ("axo.emulator.merge_command", "add up the partial results of replay"),
-    "import": ("axo.network.import_command", "turn a deployed hls4ml firmware folder into a network file"),
-    "events": ("axo.sources.command", "describe, check or convert recorded events"),
+    "import": (
+        "axo.interchange.import_command",
+        "turn a deployed hls4ml project into a network file",
+    ),
+    "events": ("axo.events.command", "describe, check or convert recorded events"),
     "control": ("axo.rate_monitor.command", "hold trigger rates at target in data taking, or simulate it"),
 }
 

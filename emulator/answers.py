@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from axo.emulator.partial import Kept, Partial, Tally
 from axo.emulator.replay import Result
 from axo.errors import UserError, nearest
+from axo.layout.units import KINDS, to_physical
 from axo.network import Network, digest
-from axo.rates import (
+from axo.physics.rates import (
     DEFAULT_BUNCHES,
     ONE_SIGMA,
     ScoreHistogram,
@@ -26,7 +27,6 @@ from axo.rates import (
     collision_rate_hz,
     threshold_for_rate,
 )
-from axo.scales import KINDS, to_physical
 
 Json = dict[str, Any]
 

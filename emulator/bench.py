@@ -32,13 +32,13 @@ from axo.emulator.kernel import Kernel
 from axo.emulator.kernel.build import find_compiler
 from axo.emulator.limits import Limits, dot_products_per_event, measure_limits
 from axo.errors import UserError
+from axo.events.sources import read_events
 from axo.files import write_json
 from axo.firmware.models import find_model
-from axo.firmware.tools import tool_version
+from axo.firmware.tools.run import tool_version
 from axo.network import Network, digest, evaluate
 from axo.network.reference import apply
 from axo.provenance import versions
-from axo.sources import read_events
 
 Words = NDArray[np.int16]
 Scores = NDArray[np.int32]
@@ -201,8 +201,8 @@ def _peers(backend: str, long: bool) -> dict[str, Callable[[Network, Words], Pee
 
 
 def _library(network: Network, words: Words) -> Peer:
-    from axo.firmware.abi import compile_library, run_library, time_library
-    from axo.firmware.hls import write_project
+    from axo.firmware.hls.library import compile_library, run_library, time_library
+    from axo.firmware.hls.project import write_project
 
     with tempfile.TemporaryDirectory(prefix="axo-bench-") as folder:
         built = compile_library(write_project(network, Path(folder) / "project"))
@@ -213,7 +213,7 @@ def _library(network: Network, words: Words) -> Peer:
 
 
 def _hls4ml(network: Network, words: Words) -> Peer:
-    from axo.firmware.hls_core import find_core, hls4ml_graph
+    from axo.firmware.hls.core import find_core, hls4ml_graph
 
     core = find_core(network)
     tensors = evaluate(network, words, chunk=len(words)).tensors

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 def question_of(args: argparse.Namespace) -> Question:
     """The question that the arguments of `add_question` ask."""
     from axo.emulator.answers import Question
-    from axo.rates import DEFAULT_BUNCHES, ONE_SIGMA
+    from axo.physics.rates import DEFAULT_BUNCHES, ONE_SIGMA
 
     return Question(
         tuple(args.threshold),
@@ -139,8 +139,8 @@ def give(result: Result, question: Question, args: argparse.Namespace) -> None:
 def _job(args: argparse.Namespace) -> Job:
     from axo.emulator.replay import KEEP, OWN_SEEDS, Job, find_samples, find_seeds
     from axo.firmware.models import find_model
-    from axo.menu import DEFAULT, read_menu
-    from axo.prescales import read_prescales
+    from axo.physics.menu import DEFAULT, read_menu
+    from axo.physics.prescales import read_prescales
 
     network = find_model(args.network).network
     samples = find_samples(args.files, args.signal, args.format)

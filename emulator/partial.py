@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
 from axo.events import COLUMNS, Events, concatenate
-from axo.rates import pure_mask
-from axo.scales import KINDS
+from axo.layout.units import KINDS
+from axo.physics.rates import pure_mask
 
 Ints = NDArray[np.int64]
 Arrays = dict[str, NDArray[Any]]

@@ -142,7 +142,7 @@ def _pileup(figure: Any, answers: Json) -> bool:
 
 def _counts(axes: Any, answers: Json, x: Sequence[float], groups: Sequence[Sequence[Json]]) -> None:
     """Rates of accepted and pure events in groups, with Clopper-Pearson intervals of their counts."""
-    from axo.rates import clopper_pearson
+    from axo.physics.rates import clopper_pearson
 
     norm = answers["normalisation"]
     scale = 1.0 if norm is None else norm["collision_rate_khz"]

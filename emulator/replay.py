@@ -28,14 +28,14 @@ from axo.emulator.kernel import Kernel
 from axo.emulator.partial import Partial, Sum, measure
 from axo.errors import UserError
 from axo.events import Events
+from axo.events.sources import CHUNK, count_events, iter_events, resolve
 from axo.files import replacing
-from axo.menu import Menu
 from axo.network import Network, digest
 from axo.network.files import from_document, to_document
-from axo.prescales import PrescaleTable
+from axo.physics.menu import Menu
+from axo.physics.prescales import PrescaleTable
+from axo.physics.rates import bins_of
 from axo.provenance import json_digest
-from axo.rates import bins_of
-from axo.sources import CHUNK, count_events, iter_events, resolve
 
 TASK_EVENTS = 1 << 18
 """Events of a task: seconds of work, and what an interruption can lose."""

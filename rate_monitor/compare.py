@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axo.pileup_model import ScoreByPileup, signal_efficiency
-from axo.rates import LUMI_SECTION_S
+from axo.physics.pileup_model import ScoreByPileup, signal_efficiency
+from axo.physics.rates import LUMI_SECTION_S
 
 from .scenarios import Fault, Trace
 from .scenarios.oracle import PILEUP_FLOOR

@@ -87,7 +87,7 @@ def read_service_config(path: str | os.PathLike[str]) -> ServiceConfig:
 
 
 def _models(tables: dict[str, str]) -> dict[str, Any]:
-    from axo.pileup_model import fit_tail, read_score_by_pileup, tail_fit_to_json
+    from axo.physics.pileup_model import fit_tail, read_score_by_pileup, tail_fit_to_json
 
     return {seed: tail_fit_to_json(fit_tail(read_score_by_pileup(path))) for seed, path in tables.items()}
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from axo.errors import UserError
-from axo.rates import DEFAULT_BUNCHES, LUMI_SECTION_S, ORBIT_RATE_HZ
+from axo.physics.rates import DEFAULT_BUNCHES, LUMI_SECTION_S, ORBIT_RATE_HZ
 
 INELASTIC_MB = 80.0
 """Cross-section that brilcalc's pileup is made with, in millibarn (its default for Run 3 is 80 mb)."""

@@ -97,7 +97,7 @@ def run_simulation(args: argparse.Namespace) -> int:
 def setting_of(args: argparse.Namespace, bunches: int) -> Setting:
     """The setting that the arguments ask for; UserError for values that cannot be."""
     from axo.errors import UserError
-    from axo.pileup_model import fit_pileup_model, fit_tail, read_score_by_pileup
+    from axo.physics.pileup_model import fit_pileup_model, fit_tail, read_score_by_pileup
 
     from .scenarios import SeedTruth, shipped_counts
 
@@ -182,7 +182,7 @@ def initial_word(sections: Sequence[Any], setting: Setting) -> int:
 def controller_config(name: str, setting: Setting, word: int) -> Any:
     """The configuration that controller `name` is simulated with: all know what `setting.prior` says."""
     from axo.controllers import ControllerConfig, SeedConfig
-    from axo.pileup_model import tail_fit_to_json
+    from axo.physics.pileup_model import tail_fit_to_json
 
     from .scenarios.oracle import PILEUP_FLOOR
 
@@ -202,8 +202,8 @@ def controller_config(name: str, setting: Setting, word: int) -> Any:
 
 def _efold_words(setting: Setting) -> float:
     """Words in which the rate falls by e about the target, at MENU_PILEUP in the prior."""
-    from axo.pileup_model import PileupModel
-    from axo.rates import ORBIT_RATE_HZ
+    from axo.physics.pileup_model import PileupModel
+    from axo.physics.rates import ORBIT_RATE_HZ
 
     model = PileupModel(setting.prior)
     crossings_khz = setting.truth.bunches * ORBIT_RATE_HZ / 1000

@@ -66,7 +66,7 @@ def run_menu(args: argparse.Namespace) -> int:
 def _controllers(truth: MenuTruth) -> dict[str, Any]:
     """The menu controller and what it is compared with, by name, all from the same thresholds."""
     from axo.controllers import ControllerConfig, SeedConfig, make_controller
-    from axo.pileup_model import fit_tail, tail_fit_to_json
+    from axo.physics.pileup_model import fit_tail, tail_fit_to_json
 
     from .scenarios import shipped_counts
 

@@ -23,7 +23,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def golden_network(shared):
     """CMS's production network of 2024."""
-    from axo.network import read_cms_network
+    from axo.interchange.axol1tl import read_cms_network
 
     return read_cms_network(shared / "golden" / "axol1tl_v3.json")
 

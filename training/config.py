@@ -13,7 +13,7 @@ from axo.decorrelators.method import make_method
 from axo.errors import UserError, nearest
 from axo.models.family import find_family
 from axo.models.scaling import ScalingConfig
-from axo.rates import DEFAULT_BUNCHES
+from axo.physics.rates import DEFAULT_BUNCHES
 
 
 @dataclass(frozen=True)

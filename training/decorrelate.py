@@ -32,8 +32,8 @@ from axo.errors import UserError
 
 if TYPE_CHECKING:
     from axo.events import Events
-    from axo.menu import Menu
     from axo.network import Network
+    from axo.physics.menu import Menu
 
     from .config import Config
 
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``axo decorrelate``."""
     from axo.files import replacing, write_json, write_text
-    from axo.menu import read_menu
+    from axo.physics.menu import read_menu
 
     from .config import read_training
 
@@ -99,8 +99,8 @@ def measure_all(
     say: Any,
 ) -> list[Json]:
     """One point (see `measure`) for each strength, for the transport if 0 is one, and for each model."""
+    from axo.events.sources import read_events
     from axo.network import digest, read_network
-    from axo.sources import read_events
 
     data = config.data
     train = read_events(data.path(data.train), limit=data.train_events)
@@ -140,8 +140,8 @@ class Sample:
     @classmethod
     def of(cls, events: Events, menu: Menu) -> Sample:
         """Evaluate `menu` (its first column of prescales) and the variables on `events`."""
-        from axo.decorrelators.variables import PILEUP, trigger_variables, variable_names
-        from axo.rates import pure_mask
+        from axo.physics.rates import pure_mask
+        from axo.physics.variables import PILEUP, trigger_variables, variable_names
 
         fired = menu.evaluate(events)
         prescales = np.array(list(menu.prescales().values()))
@@ -186,7 +186,7 @@ class Bench:
     def transported(self, network: Network, train: Events) -> Json:
         """`measure` of the network's score after the software transport, learned on the events `train`."""
         from axo.decorrelators.transport import fit_transport
-        from axo.decorrelators.variables import PRIMARY, trigger_variables
+        from axo.physics.variables import PRIMARY, trigger_variables
 
         def carry(events: Events) -> Scores:
             nats = transport.apply(_scores(network, events), trigger_variables(events.words, PRIMARY))
@@ -234,18 +234,18 @@ class Bench:
         return {"threshold_word": threshold, "total_rate_khz": rate_khz, **self._efficiencies(rows)}
 
     def _threshold(self, scores: Scores, khz: float) -> int:
-        from axo.rates import ScoreHistogram, threshold_for_rate
+        from axo.physics.rates import ScoreHistogram, threshold_for_rate
 
         return threshold_for_rate(ScoreHistogram.of(scores, LARGEST + 1), khz * 1000, self.bunches)
 
     @property
     def _full_khz(self) -> float:
-        from axo.rates import collision_rate_hz
+        from axo.physics.rates import collision_rate_hz
 
         return collision_rate_hz(self.bunches) / 1000
 
     def _efficiencies(self, passed: dict[str, NDArray[np.bool_]]) -> Json:
-        from axo.rates import clopper_pearson
+        from axo.physics.rates import clopper_pearson
 
         from .figures import geometric_mean
 
@@ -315,7 +315,7 @@ def _scores(network: Network, events: Events) -> Scores:
 
 
 def _line(point: Json) -> str:
-    from axo.decorrelators.variables import PRIMARY
+    from axo.physics.variables import PRIMARY
 
     largest = max(point["mutual_information"][name] for name in PRIMARY)
     pure = [f"{khz} {found['pure'].get('geometric_mean', 0):.5f}" for khz, found in point["points"].items()]

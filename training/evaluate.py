@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from axo.menu import Menu
+    from axo.physics.menu import Menu
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,8 +73,8 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
     """The document of an evaluation; `say` gets lines of progress. Raises UserError for bad input."""
     from axo.errors import UserError
     from axo.firmware.models import find_model
+    from axo.physics.rates import DEFAULT_BUNCHES, ONE_SIGMA
     from axo.provenance import versions
-    from axo.rates import DEFAULT_BUNCHES, ONE_SIGMA
 
     from .candidates import seed_files
     from .evaluation_figures import REPLICAS, figures, seed_groups, working_points
@@ -131,7 +131,7 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
 
 def _menu(args: argparse.Namespace) -> Menu | None:
     from axo.errors import UserError
-    from axo.menu import read_menu
+    from axo.physics.menu import read_menu
 
     if args.menu == "none":
         if args.column:

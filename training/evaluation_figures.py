@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.decorrelators.information import mutual_information
-from axo.decorrelators.variables import PILEUP, PRIMARY, trigger_variables
 from axo.errors import UserError
-from axo.rates import clopper_pearson, collision_rate_hz
-from axo.roc import (
+from axo.physics.rates import clopper_pearson, collision_rate_hz
+from axo.physics.roc import (
     Bootstrap,
     Interval,
     Replicas,
@@ -24,6 +23,7 @@ from axo.roc import (
     roc_points,
     spread,
 )
+from axo.physics.variables import PILEUP, PRIMARY, trigger_variables
 
 from .evaluation_samples import Samples
 from .evaluation_scores import Detector, Tested

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from axo.errors import UserError
 from axo.events import Events
-from axo.menu import Menu
+from axo.physics.menu import Menu
 from axo.provenance import words_digest
 
 ADC2021 = "adc2021"
@@ -94,7 +94,7 @@ def read_samples(background: str, signals: Sequence[str], menu: Menu | None, col
 
 
 def _read(file: str, menu: Menu | None, unprescaled: NDArray[np.bool_] | None) -> Sample:
-    from axo.sources import read_events, resolve, source_of
+    from axo.events.sources import read_events, resolve, source_of
 
     format = source_of(file).__name__.rsplit(".", 1)[-1]
     events = read_events(file)

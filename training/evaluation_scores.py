@@ -178,7 +178,7 @@ def _quantised(model: Model, detector: Detector, samples: Samples) -> dict[str, 
 
 def baseline_detectors(samples: Samples, cache: Path, say: Say) -> list[Detector]:
     """HT cut, isolation forest and the supervised ceiling; scores are kept in `cache` for the same events."""
-    from axo.baselines import leading_ht
+    from axo.physics.baselines import leading_ht
 
     forest = _forest(samples, cache, say)
     ceiling = {name: _supervised(samples, name, cache, say) for name in samples.signals}
@@ -202,7 +202,7 @@ def require_enough_to_fit(samples: Samples) -> None:
 
 
 def _forest(samples: Samples, cache: Path, say: Say) -> dict[str, Values]:
-    from axo.baselines import FOREST, IsolationForest
+    from axo.physics.baselines import FOREST, IsolationForest
 
     def compute() -> dict[str, Values]:
         say("isolation forest")
@@ -214,7 +214,7 @@ def _forest(samples: Samples, cache: Path, say: Say) -> dict[str, Values]:
 
 
 def _supervised(samples: Samples, name: str, cache: Path, say: Say) -> Tested:
-    from axo.baselines import BOOSTING, Supervised
+    from axo.physics.baselines import BOOSTING, Supervised
 
     background, signal = samples.background.events.words, samples.signals[name].events.words
     fit = np.arange(len(background)) % HELD_OUT == 0

@@ -28,11 +28,11 @@ def run(args: argparse.Namespace) -> int:
     from axo.errors import UserError
     from axo.files import read_json
     from axo.firmware.stimuli import make_stimuli
+    from axo.interchange.keras import cost, require_exact_in_float32
     from axo.models.evaluate import compare, read_keras
     from axo.models.family import find_family
     from axo.models.scaling import Scaling
     from axo.network import digest, write_network
-    from axo.network.export import cost, require_exact_in_float32
 
     if args.events < 1:
         raise UserError("--events must be positive")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axo.rates import ScoreHistogram, bins_of, rate_table, threshold_for_rate
+from axo.physics.rates import ScoreHistogram, bins_of, rate_table, threshold_for_rate
 
 from .config import Release
 

@@ -9,7 +9,8 @@ of several seeds, as axo train leaves in its work folder. Each network is compar
 other seeds of its folder, or else all other networks. It is ranked by the mean posterior agreement
 (arXiv 2503.16271) with them on zero bias: do independent trainings take the same decisions at the working
 point? Beside it stands the mutual information between their latent spaces, the mean over
-the fifths of the data. Folders of several seeds are ranked too. axo.selection defines both quantities.
+the fifths of the data. Folders of several seeds are ranked too. axo.physics.selection defines both
+quantities.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class Candidate:
 
 def select(args: argparse.Namespace) -> Json:
     """The ranking. Raises UserError for bad input, a single network, or too few events for the rate."""
-    from axo.rates import DEFAULT_BUNCHES, ONE_SIGMA, collision_rate_hz
-    from axo.roc import allowed_events
+    from axo.physics.rates import DEFAULT_BUNCHES, ONE_SIGMA, collision_rate_hz
+    from axo.physics.roc import allowed_events
 
     from .evaluation_samples import read_samples
 
@@ -158,8 +159,8 @@ def _find(arguments: Sequence[str]) -> list[tuple[str, str, Model]]:
 
 
 def _candidate(name: str, group: str, model: Model, words: NDArray[np.int16], allowed: int) -> Candidate:
+    from axo.physics.selection import margins
     from axo.scorer import exact_evaluator
-    from axo.selection import margins
 
     scores, latent = exact_evaluator(model.network)(words)
     return Candidate(name, group, model, scores, latent, margins(scores, allowed))
@@ -172,7 +173,7 @@ def _are_partners(a: Candidate, b: Candidate, candidates: Sequence[Candidate]) -
 
 
 def _pair(a: Candidate, b: Candidate) -> Json:
-    from axo.selection import latent_information, posterior_agreement
+    from axo.physics.selection import latent_information, posterior_agreement
 
     agreement = posterior_agreement(a.margins, b.margins)
     size = len(a.latent) // SUBSETS
@@ -209,7 +210,7 @@ def _row(candidate: Candidate, pairs: dict[tuple[str, str], Json]) -> Json:
 
 def _peek(candidate: Candidate, signals: dict[str, NDArray[np.int16]], allowed: int) -> Json:
     """Efficiencies at the working point: what the ranking above has not seen."""
-    from axo.roc import cut_at, geometric_mean
+    from axo.physics.roc import cut_at, geometric_mean
     from axo.scorer import exact_evaluator
 
     evaluate = exact_evaluator(candidate.model.network)

@@ -47,7 +47,9 @@ def measure(folder: Path, stages: int, working_point: str, work: Path) -> dict[s
     """
     from axo.errors import UserError
     from axo.files import read_json
-    from axo.firmware import depth, rtl, synthesis
+    from axo.firmware.rtl import write as rtl
+    from axo.firmware.tools import depth
+    from axo.firmware.tools import yosys as synthesis
     from axo.network import digest, read_network
 
     network = read_network(folder / "network.json")

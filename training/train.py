@@ -81,7 +81,7 @@ class _Evaluated:
 
 
 def _read(config: Config) -> tuple[Words, NDArray[Any] | None, Words, dict[str, Words]]:
-    from axo.sources import read_events
+    from axo.events.sources import read_events
 
     data = config.data
     train = read_events(data.path(data.train), limit=data.train_events)
@@ -96,7 +96,7 @@ def _read(config: Config) -> tuple[Words, NDArray[Any] | None, Words, dict[str, 
 
 
 def _require_events(config: Config, events: int) -> None:
-    from axo.rates import ScoreHistogram
+    from axo.physics.rates import ScoreHistogram
 
     from .figures import thresholds
 
@@ -139,9 +139,9 @@ def _release(
     output: Path,
 ) -> dict[str, Any]:
     from axo.files import write_json, write_text
+    from axo.interchange.keras import cost
     from axo.models.evaluate import read_keras, write_keras
     from axo.network import digest, write_network
-    from axo.network.export import cost
     from axo.provenance import json_digest, versions
 
     from .card import card_markdown
@@ -236,8 +236,8 @@ def _exactness(
 ) -> dict[str, Any]:
     """Compare Keras with the reference on every kind of words; UserError at the first mismatch."""
     from axo.firmware.stimuli import KINDS, make_stimuli
+    from axo.interchange.keras import require_exact_in_float32
     from axo.models.evaluate import compare
-    from axo.network.export import require_exact_in_float32
 
     wanted = config.release.compared_events
     simulated = [test[: wanted // 4], *(table[: wanted // 20] for table in signals.values())]

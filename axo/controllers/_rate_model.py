@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.controllers.interface import ScoreCounts
-from axo.pileup_model import PileupModel
-from axo.rates import ORBIT_RATE_HZ
+from axo.physics.pileup_model import PileupModel
+from axo.physics.rates import ORBIT_RATE_HZ
 
 Floats = NDArray[np.float64]
 ModelState = Mapping[str, Any]

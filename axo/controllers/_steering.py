@@ -12,8 +12,8 @@ from axo.controllers._pileup import expected_pileup, initial_pileup, observe_pil
 from axo.controllers._rate_model import Learnt, RateModels
 from axo.controllers.interface import ControllerConfig, Proposal, Reading, State
 from axo.errors import UserError
-from axo.pileup_model import PileupModel, TailFit
-from axo.rates import DEFAULT_BUNCHES
+from axo.physics.pileup_model import PileupModel, TailFit
+from axo.physics.rates import DEFAULT_BUNCHES
 
 _WORDS = {"followed": "", "jump": " (a jump: followed)", "suspect": " (a jump: to be confirmed)"}
 

@@ -31,7 +31,7 @@ from axo.controllers.interface import (
     State,
 )
 from axo.errors import UserError, nearest
-from axo.rates import LUMI_SECTION_S, ORBIT_RATE_HZ
+from axo.physics.rates import LUMI_SECTION_S, ORBIT_RATE_HZ
 
 MODES = ("auto", "hold", "manual")
 

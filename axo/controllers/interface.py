@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from axo.config import parse
 from axo.errors import UserError, nearest
-from axo.rates import LUMI_SECTION_S
+from axo.physics.rates import LUMI_SECTION_S
 
 State = Mapping[str, Any]
 """A JSON value, never changed in place."""

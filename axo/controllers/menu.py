@@ -29,7 +29,7 @@ from axo.config import parse
 from axo.controllers._steering import Steering
 from axo.controllers.interface import ControllerConfig, Proposal, Reading, State
 from axo.errors import UserError
-from axo.pileup_model import TailFit
+from axo.physics.pileup_model import TailFit
 
 Floats = NDArray[np.float64]
 

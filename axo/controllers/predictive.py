@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from axo.config import parse
 from axo.controllers._steering import Steering
 from axo.controllers.interface import ControllerConfig, Proposal, Reading, State
-from axo.pileup_model import TailFit
+from axo.physics.pileup_model import TailFit
 
 
 @dataclass(frozen=True)
 class Options:
-    """`models`: the fitted tail of each seed's score in zero bias, by seed name (see axo.pileup_model).
+    """`models`: the fitted tail of each seed's score in zero bias, by name (see axo.physics.pileup_model).
 
     Lumi sections of less pileup than `pileup_floor` move no threshold: beams are apart, or come back.
     """

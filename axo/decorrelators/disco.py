@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from axo.decorrelators.information import rank_bins
 from axo.decorrelators.method import Arrays
-from axo.decorrelators.variables import PRIMARY, check_name, trigger_variables
 from axo.errors import UserError
 from axo.models.backend import import_tensorflow
+from axo.physics.variables import PRIMARY, check_name, trigger_variables
 
 tf = import_tensorflow()
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from axo.decorrelators.variables import check_name
 from axo.errors import UserError
 from axo.files import replacing
+from axo.physics.variables import check_name
 
 TAIL_EVENTS = 25
 """Events of a leaf above its last quantile: they tell how fast the tail falls."""

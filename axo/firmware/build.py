@@ -22,15 +22,20 @@ from numpy.typing import NDArray
 from axo import __version__
 from axo.errors import UserError
 from axo.files import replacing, write_text
-from axo.firmware import abi, depth, hls, rtl, simulate, synthesis, vendor
 from axo.firmware.budget import Budget
 from axo.firmware.comparison import Comparison, Result, compare_all, describe_mismatches
 from axo.firmware.config import FirmwareConfig
+from axo.firmware.hls import library as abi
+from axo.firmware.hls import project as hls
 from axo.firmware.models import Model
 from axo.firmware.report import number, write_report
+from axo.firmware.rtl import simulate
+from axo.firmware.rtl import write as rtl
 from axo.firmware.stimuli import KINDS, Stimuli, make_stimuli
-from axo.firmware.toolreports import Latency, Resources
-from axo.firmware.tools import ToolError, find_tool, require_tool, stop_running_tools, tool_version
+from axo.firmware.tools import depth, vendor
+from axo.firmware.tools import yosys as synthesis
+from axo.firmware.tools.reports import Latency, Resources
+from axo.firmware.tools.run import ToolError, find_tool, require_tool, stop_running_tools, tool_version
 from axo.network import digest, evaluate, require_sound, write_network
 from axo.network.intervals import Analysis
 from axo.network.types import Ints
@@ -139,7 +144,7 @@ class _Build:
     # The words
 
     def _make_stimuli(self) -> Stimuli:
-        from axo.sources import read_events, sample_names, sample_path
+        from axo.events.sources import read_events, sample_names, sample_path
 
         with self._step("reading and generating words"):
             recorded = [read_events(path).words for path in self.options.recorded]
@@ -353,7 +358,7 @@ class _Build:
                 self._run_vendor(backend, design)
 
     def _run_ecp5(self, design: rtl.RtlDesign) -> None:
-        from axo.firmware import ecp5
+        from axo.firmware.tools import ecp5
 
         with self._step("ECP5: synthesis, placement and routing (can take half an hour)"):
             timeout_s = self.config.ecp5.timeout_s

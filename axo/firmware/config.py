@@ -9,7 +9,7 @@ from pathlib import Path
 
 from axo.config import read_config
 from axo.errors import UserError
-from axo.firmware.hls_core import require_strategy
+from axo.firmware.hls.core import require_strategy
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 from axo.errors import UserError, nearest
-from axo.network import Network, read_cms_network, read_network
+from axo.interchange.axol1tl import read_cms_network
+from axo.network import Network, read_network
 from axo.network.files import is_network_file
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from axo.errors import UserError
+from axo.layout.cms import OBJECTS
+from axo.layout.units import KINDS
 from axo.models.backend import import_tensorflow
 from axo.models.scaling import UNSCALED, Scaling
-from axo.network.cms import OBJECTS
-from axo.scales import KINDS
 
 tf = import_tensorflow()
 

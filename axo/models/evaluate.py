@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
 from axo.files import replacing
+from axo.interchange.keras import as_values, require_exact_in_float32
 from axo.models.backend import import_keras, import_qkeras
 from axo.network import WORDS, Network, evaluate
-from axo.network.export import as_values, require_exact_in_float32
 from axo.network.reference import apply
 
 INPUT = "network_input"

@@ -24,6 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
+from axo.interchange.keras import squared_length_network
+from axo.layout.cms import OBJECTS, PT_COLUMNS
+from axo.layout.units import KINDS
 from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
@@ -33,9 +36,6 @@ from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise, surprise_table, tail_frequency
 from axo.network import FixedType, Network
-from axo.network.cms import OBJECTS, PT_COLUMNS
-from axo.network.export import squared_length_network
-from axo.scales import KINDS
 
 tf, keras = import_tensorflow(), import_keras()
 

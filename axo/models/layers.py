@@ -52,7 +52,7 @@ def encoder(config: Any, outputs: int, last: Any, *, trainable_bits: bool = Fals
 
 
 def as_tensor(integers: Any, kind: FixedType) -> Any:
-    """`axo.network.export.as_values` for a TensorFlow tensor."""
+    """`axo.interchange.keras.as_values` for a TensorFlow tensor."""
     return tf.cast(integers, tf.float32) * 2.0**-kind.fraction
 
 

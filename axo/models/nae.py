@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
+from axo.interchange.keras import squared_length_network
+from axo.layout.cms import OBJECTS
+from axo.layout.units import KINDS
 from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.energy import EnergyModel, Normalisation
@@ -25,9 +28,6 @@ from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise_table, tail_frequency
 from axo.network import CMS_WORDS, FixedType, Network
-from axo.network.cms import OBJECTS
-from axo.network.export import squared_length_network
-from axo.scales import KINDS
 
 tf, keras = import_tensorflow(), import_keras()
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
+from axo.interchange.axol1tl import halved_pt
+from axo.layout.cms import CMS_WORDS, OBJECTS
+from axo.layout.units import KINDS
 from axo.network import PT_COLUMNS, WORDS, FixedType, Linear, Offset, Operation, Shift
-from axo.network.cms import CMS_WORDS, OBJECTS, halved_pt
-from axo.scales import KINDS
 
 UNSCALED = FixedType(18, 13)
 """Type of the whole-GeV pt, eta and phi words before scaling, as CMSSW hands them over."""

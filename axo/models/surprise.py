@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from axo.network.cms import OBJECTS, PT_COLUMNS
+from axo.layout.cms import OBJECTS, PT_COLUMNS
 
 
 def surprise_table(words: ArrayLike) -> NDArray[np.float64]:

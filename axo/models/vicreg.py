@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
+from axo.interchange.keras import squared_length_network
 from axo.models import layers
 from axo.models.augment import Augmentations, Augmenter
 from axo.models.backend import import_keras, import_tensorflow
@@ -28,7 +29,6 @@ from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise_table, tail_frequency
 from axo.network import CMS_WORDS, Network
-from axo.network.export import squared_length_network
 
 tf, keras = import_tensorflow(), import_keras()
 

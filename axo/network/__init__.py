@@ -1,9 +1,10 @@
 """The fixed-point network: types, operations, reference evaluation, intervals, file format."""
 
-from axo.network.cms import CMS_WORDS, PT_COLUMNS, read_cms_network
+from axo.layout import Word
+from axo.layout.cms import CMS_WORDS, PT_COLUMNS
 from axo.network.files import digest, read_network, write_network
 from axo.network.intervals import analyse, require_sound
-from axo.network.network import Network, Word
+from axo.network.network import Network
 from axo.network.operations import (
     WORDS,
     Dense,
@@ -39,7 +40,6 @@ __all__ = [
     "analyse",
     "digest",
     "evaluate",
-    "read_cms_network",
     "read_network",
     "require_sound",
     "write_network",

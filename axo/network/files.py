@@ -13,7 +13,8 @@ import numpy as np
 
 from axo.errors import UserError, nearest
 from axo.files import read_json, write_text
-from axo.network.network import Network, Word
+from axo.layout import Word
+from axo.network.network import Network
 from axo.network.operations import OPERATIONS, Operation
 from axo.network.types import FixedType
 

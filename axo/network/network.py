@@ -7,31 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from axo.errors import UserError
+from axo.layout import Word
 from axo.network.operations import WORD_TYPE, WORDS, Operation
 from axo.network.types import FixedType
-
-
-@dataclass(frozen=True)
-class Word:
-    """One input word as the trigger hardware carries it.
-
-    `width` is in bits; 0 means that the word does not exist in hardware and is always zero
-    (the eta of MET).
-    """
-
-    name: str
-    width: int
-    signed: bool
-
-    @property
-    def min_int(self) -> int:
-        """Smallest value the hardware can carry."""
-        return -(1 << (self.width - 1)) if self.signed and self.width else 0
-
-    @property
-    def max_int(self) -> int:
-        """Largest value the hardware can carry."""
-        return (1 << (self.width - int(self.signed))) - 1 if self.width else 0
 
 
 @dataclass(frozen=True)

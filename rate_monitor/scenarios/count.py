@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from axo.errors import UserError
 from axo.events import Events
+from axo.events.sources import iter_events
 from axo.files import write_json
 from axo.firmware.models import find_model
 from axo.network import Network, digest, evaluate
-from axo.pileup_model import count_scores, score_bins, write_score_by_pileup
-from axo.sources import iter_events
+from axo.physics.pileup_model import count_scores, score_bins, write_score_by_pileup
 
 from .menu import TAIL_FORMAT
 

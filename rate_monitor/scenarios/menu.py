@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from axo.controllers import Controller, Decision, Measurement, SeedMeasurement
 from axo.errors import UserError
 from axo.files import read_json
-from axo.rates import LUMI_SECTION_S, ORBIT_RATE_HZ
+from axo.physics.rates import LUMI_SECTION_S, ORBIT_RATE_HZ
 
 from ..fills import FillSection
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.controllers import Controller, Decision, Measurement, SeedMeasurement
-from axo.rates import LUMI_SECTION_S
+from axo.physics.rates import LUMI_SECTION_S
 
 from ..fills import FillSection
 from .faults import Fault

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from axo.controllers import ScoreCounts
-from axo.pileup_model import PileupModel, ScoreByPileup, read_score_by_pileup
-from axo.rates import ORBIT_RATE_HZ
+from axo.physics.pileup_model import PileupModel, ScoreByPileup, read_score_by_pileup
+from axo.physics.rates import ORBIT_RATE_HZ
 
 _HISTOGRAM_BINS = 64
 _HISTOGRAM_STEP = 256  # words

@@ -1,6 +1,6 @@
 import pytest
 
-from axo.pileup_model import TailFit, tail_fit_to_json
+from axo.physics.pileup_model import TailFit, tail_fit_to_json
 
 
 @pytest.fixture(scope="session")

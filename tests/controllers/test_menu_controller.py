@@ -7,7 +7,7 @@ from axo.config import parse
 from axo.controllers import ControllerConfig, Measurement, SeedConfig, SeedMeasurement, make_controller
 from axo.controllers.menu import Options, Problem
 from axo.errors import UserError
-from axo.pileup_model import tail_fit_to_json
+from axo.physics.pileup_model import tail_fit_to_json
 
 STREAMS = {
     "tight": {"weight": 1.0, "cost": 1.0, "group": "AXO", "least_khz": 0.1},

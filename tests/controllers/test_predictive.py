@@ -18,7 +18,7 @@ from axo.controllers import (
 from axo.controllers._pileup import expected_pileup, initial_pileup, observe_pileup
 from axo.controllers._rate_model import Learnt, RateModels
 from axo.errors import UserError
-from axo.pileup_model import PileupModel, tail_fit_to_json
+from axo.physics.pileup_model import PileupModel, tail_fit_to_json
 from tests.controllers.records import record
 
 

@@ -8,7 +8,7 @@ import pytest
 from axo.decorrelators.decade import Decade, DecadeConfig, plug_in, ranks, soft_bins, tf
 from axo.decorrelators.information import mutual_information, rank_bins
 from axo.errors import UserError
-from axo.sources import read_events
+from axo.events.sources import read_events
 
 BINS = 16
 

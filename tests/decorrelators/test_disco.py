@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from axo.decorrelators.disco import Disco, DiscoConfig, distance_correlation_squared, tf
-from axo.sources import read_events
+from axo.events.sources import read_events
 
 
 def slowly(x, y):

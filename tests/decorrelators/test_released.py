@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from axo.decorrelators.information import mutual_information
-from axo.decorrelators.variables import trigger_variables
+from axo.events.sources import read_events
 from axo.firmware.models import released_models
 from axo.network import evaluate, read_network
-from axo.sources import read_events
+from axo.physics.variables import trigger_variables
 
 
 @pytest.fixture(scope="module")

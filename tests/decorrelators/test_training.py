@@ -12,11 +12,11 @@ import yaml
 from axo.cli import main
 from axo.decorrelators.information import mutual_information
 from axo.decorrelators.method import method_names
-from axo.decorrelators.variables import trigger_variables
 from axo.errors import UserError
+from axo.events.sources import read_events
 from axo.models.scaling import learn_scaling
 from axo.network import evaluate
-from axo.sources import read_events
+from axo.physics.variables import trigger_variables
 from axo.training.config import find_config, read_training
 from axo.training.decorrelate import Bench, Sample, pileup_slope
 from axo.training.fit import fit

@@ -15,7 +15,7 @@ from axo.emulator import replay
 from axo.emulator.distributed import on_cluster
 from axo.errors import UserError
 from axo.firmware.models import find_model
-from axo.menu import read_menu
+from axo.physics.menu import read_menu
 
 pytest.importorskip("distributed", reason="Dask is not installed (pip install 'axo[dask]')")
 

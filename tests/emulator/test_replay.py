@@ -20,11 +20,11 @@ from axo.emulator.partial import Partial
 from axo.emulator.report import text_of
 from axo.errors import UserError
 from axo.events import Events
+from axo.events.sources import read_events, sample_path, write_events
 from axo.firmware.models import find_model
-from axo.menu import read_menu
 from axo.network import evaluate
-from axo.rates import clopper_pearson, collision_rate_hz
-from axo.sources import read_events, sample_path, write_events
+from axo.physics.menu import read_menu
+from axo.physics.rates import clopper_pearson, collision_rate_hz
 
 THRESHOLDS = (300, 1000, 2500)
 KHZ = collision_rate_hz() / 1000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from axo.emulator.partial import WEIGHT_LIMITS, Partial, Tally, add, exact_digits, measure
 from axo.errors import UserError
 from axo.events import Events
-from tests.sources.conftest import hardware_words
+from tests.events.conftest import hardware_words
 
 weights = st.floats(*WEIGHT_LIMITS) | st.floats(*WEIGHT_LIMITS).map(lambda w: -w) | st.just(0.0)
 

@@ -17,7 +17,7 @@ def compiler() -> None:
 @pytest.fixture(scope="session")
 def golden_project(golden_network, tmp_path_factory):
     """HLS project of CMS's production network, its hls4ml part compiled."""
-    from axo.firmware.hls import compile_core, write_project
+    from axo.firmware.hls.project import compile_core, write_project
 
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed")

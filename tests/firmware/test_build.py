@@ -8,12 +8,17 @@ import pytest
 
 from axo import cli
 from axo.errors import UserError
-from axo.firmware import abi, build, hls, simulate, synthesis
+from axo.firmware import build
 from axo.firmware.budget import read_budget
 from axo.firmware.build import BuildOptions, build_firmware
 from axo.firmware.config import FirmwareConfig
+from axo.firmware.hls import library as abi
+from axo.firmware.hls import project as hls
 from axo.firmware.models import Model
 from axo.firmware.report import read_report
+from axo.firmware.rtl import simulate
+from axo.firmware.tools import yosys as synthesis
+from axo.interchange.axol1tl import halved_pt
 from axo.network import (
     CMS_WORDS,
     Dense,
@@ -28,7 +33,6 @@ from axo.network import (
     evaluate,
     write_network,
 )
-from axo.network.cms import halved_pt
 
 ALL_KINDS = {"simulated", "random", "extreme", "overrange"}
 

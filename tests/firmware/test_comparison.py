@@ -5,8 +5,8 @@ import pytest
 
 from axo.firmware.comparison import Result, compare, compare_all, describe_mismatches
 from axo.firmware.stimuli import KINDS, make_stimuli
+from axo.interchange.axol1tl import halved_pt
 from axo.network import CMS_WORDS, FixedType, Linear, Network, Shift, SumOfSquares, evaluate
-from axo.network.cms import halved_pt
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import pytest
 
 from axo.errors import UserError
 from axo.firmware import models
-from axo.network import digest, read_cms_network, write_network
+from axo.interchange.axol1tl import read_cms_network
+from axo.network import digest, write_network
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from axo.events.sources import read_events
 from axo.models.scaling import ScalingConfig, learn_scaling
-from axo.sources import read_events
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from axo.errors import UserError
+from axo.events.sources import read_events
+from axo.layout.units import to_physical
 from axo.models.augment import Augmentations, Augmenter
 from axo.models.scaling import ScalingConfig, learn_scaling
 from axo.network import CMS_WORDS
-from axo.scales import to_physical
-from axo.sources import read_events
 
 SEED = (3, 4)
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.stats import spearmanr
 
 from axo.errors import UserError
+from axo.events.sources import read_events
+from axo.interchange.keras import cost
 from axo.models.family import find_family
 from axo.network import Dense, evaluate
-from axo.network.export import cost
-from axo.sources import read_events
 
 STEPS = 400
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from axo.errors import UserError
+from axo.events.sources import read_events
+from axo.interchange.keras import cost, require_exact_in_float32
 from axo.models.evaluate import compare, read_keras, write_keras
 from axo.models.family import family_names, find_family
 from axo.models.pruning import Pruning
 from axo.network import SumOfSquares, analyse, digest, evaluate, require_sound
-from axo.network.export import cost, require_exact_in_float32
-from axo.sources import read_events
 
 FAMILIES = family_names()
 SPARSITY = (0.8, 0.5, 0.25, 0.6)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from axo.errors import UserError
+from axo.interchange.keras import cost
 from axo.models.family import find_family
 from axo.models.pruning import Pruning
 from axo.models.surprise import surprise
 from axo.network import evaluate
-from axo.network.export import cost
 
 
 def make(words, scaling, seed=1, **options):

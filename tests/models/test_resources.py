@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from axo.errors import UserError
+from axo.events.sources import read_events
+from axo.interchange.keras import cost
 from axo.models.evaluate import compare, write_keras
 from axo.models.family import find_family
 from axo.models.resources import Resources, ResourceTerm, bit_operations
 from axo.models.scaling import ScalingConfig, learn_scaling
 from axo.network import Dense, Relu, require_sound
-from axo.network.export import cost
-from axo.sources import read_events
 
 
 @pytest.fixture(scope="module")

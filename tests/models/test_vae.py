@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from axo.errors import UserError
+from axo.events.sources import read_events
+from axo.interchange.keras import csd_digits, require_exact_in_float32
 from axo.models.evaluate import compare, evaluate_keras, read_keras, write_keras
 from axo.models.family import find_family
 from axo.network import Dense, evaluate
-from axo.network.export import csd_digits, require_exact_in_float32
-from axo.sources import read_events
 
 
 def make(words, scaling, seed=1, **options):

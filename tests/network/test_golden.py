@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from axo.network import PT_COLUMNS, evaluate, read_cms_network, read_network, write_network
+from axo.interchange.axol1tl import read_cms_network
+from axo.network import PT_COLUMNS, evaluate, read_network, write_network
 
 
 def golden_words(vectors):

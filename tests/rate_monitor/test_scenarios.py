@@ -6,7 +6,7 @@ import pytest
 
 from axo.controllers import ControllerConfig, SeedConfig, make_controller
 from axo.errors import UserError
-from axo.pileup_model import fit_pileup_model
+from axo.physics.pileup_model import fit_pileup_model
 from axo.rate_monitor.fills import FillSection
 from axo.rate_monitor.scenarios import (
     FAULTS,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from axo.errors import UserError
-from axo.pileup_model import fit_pileup_model, fit_tail
+from axo.physics.pileup_model import fit_pileup_model, fit_tail
 from axo.rate_monitor import simulate as command
 from axo.rate_monitor.compare import Recovery, bars, figures, recovery, recovery_met
 from axo.rate_monitor.fills import FillSection, colliding_bunches, read_fill

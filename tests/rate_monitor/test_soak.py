@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from axo.controllers.interface import to_json
-from axo.pileup_model import fit_tail, read_score_by_pileup, tail_fit_to_json
+from axo.physics.pileup_model import fit_tail, read_score_by_pileup, tail_fit_to_json
 from axo.rate_monitor.journal import Journal
 from axo.rate_monitor.replay import replay
 from tests.rate_monitor.plant import CONTROL, closed_loop, wait_for

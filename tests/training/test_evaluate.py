@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from axo.cli import main
+from axo.events.sources import read_events
 from axo.firmware.models import find_model
-from axo.menu import read_menu
 from axo.network import evaluate, write_network
-from axo.rates import collision_rate_hz
-from axo.sources import read_events
+from axo.physics.menu import read_menu
+from axo.physics.rates import collision_rate_hz
 
 BACKGROUND, SIGNALS = "sample:zerobias_test", ["sample:sig_A_4l", "sample:sig_ttbar"]
 RATES = ["100", "1000"]
@@ -120,7 +120,7 @@ def test_arithmetic_is_compared(document):
 
 def test_information_dependence_and_seeds(document):
     from axo.decorrelators.information import mutual_information
-    from axo.decorrelators.variables import trigger_variables
+    from axo.physics.variables import trigger_variables
 
     mine = document["detectors"]["axo_v3"]
     words = read_events(BACKGROUND).words

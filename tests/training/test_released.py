@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from axo.events.sources import read_events
 from axo.firmware.models import released_models
 from axo.firmware.stimuli import make_stimuli
+from axo.interchange.keras import cost
 from axo.models.evaluate import compare
 from axo.network import read_network, require_sound
-from axo.network.export import cost
-from axo.sources import read_events
 
 
 @pytest.fixture(params=sorted(released_models()))

@@ -12,9 +12,9 @@ import yaml
 
 from axo.cli import main
 from axo.errors import UserError
+from axo.events.sources import read_events
 from axo.network import evaluate, read_network
-from axo.rates import collision_rate_hz
-from axo.sources import read_events
+from axo.physics.rates import collision_rate_hz
 from axo.training import fit as fit_module
 from axo.training.config import read_training
 from axo.training.train import train
@@ -204,7 +204,7 @@ def test_geometric_mean():
 
 
 def test_area_under_curve_counts_ties_half():
-    from axo.rates import ScoreHistogram
+    from axo.physics.rates import ScoreHistogram
     from axo.training.figures import area_under_curve
 
     background = ScoreHistogram.of(np.array([0, 1, 1, 2]), 4)

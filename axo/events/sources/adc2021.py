@@ -1,0 +1,81 @@
+"""ADC2021 HDF5 ("Unsupervised New Physics detection at 40 MHz", Sci. Data 9 (2022) 118): GeV to words.
+
+``Particles`` is (N, 19, 4): pT in GeV, eta, phi, class; rows MET, 4 electrons, 4 muons, 10 jets in
+falling pT, absent ones all zero. The class is 1 to 4 in that order, 0 for an absent object. Values
+become words as `axo.layout.units.to_words` says (nearest step; pt saturates at the largest word).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from axo.errors import UserError
+from axo.events import Events
+from axo.events.sources import _hdf5
+from axo.layout.cms import OBJECTS
+from axo.layout.units import KINDS, to_words
+
+SUMMARY = "ADC2021 HDF5 (Particles, in GeV)"
+HAS_SEED_BITS = False
+
+_KEY = "Particles"
+_CLASSES = np.concatenate([np.full(kind.count, i) for i, kind in enumerate(KINDS.values(), start=1)])
+
+
+def recognises(path: Path) -> bool:
+    """Whether the file is HDF5 with a dataset ``Particles``."""
+    return _KEY in _hdf5.keys(path)
+
+
+def count(path: Path) -> int:
+    """Number of events."""
+    with _hdf5.opened(path) as file:
+        return _particles(file, path).shape[0]
+
+
+def iterate(
+    path: Path, start: int, stop: int | None, chunk: int, seed_names: str | PathLike[str] | None
+) -> Iterator[Events]:
+    """Events `start` to `stop` of the file, `chunk` at a time."""
+    with _hdf5.opened(path) as file:
+        particles = _particles(file, path)
+        stop = particles.shape[0] if stop is None else min(stop, particles.shape[0])
+        for first in range(start, stop, chunk):
+            values = particles[first : min(first + chunk, stop)]
+            try:
+                _check_classes(values, first)
+                pt_gev, eta, phi = np.moveaxis(values[..., :3], 2, 0)
+                events = Events(to_words(pt_gev, eta, phi, first))
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from error
+            events.check(str(path), first)
+            yield events
+
+
+def _particles(file: h5py.File, path: Path) -> h5py.Dataset:
+    if _KEY not in file:
+        raise UserError(f"{path}: dataset {_KEY} is missing; is this an ADC2021 file?")
+    particles = _hdf5.dataset(file, path, _KEY, "f", (len(OBJECTS), 4))
+    if particles.shape[0] == 0:
+        raise UserError(f"{path}: holds no events")
+    return particles
+
+
+def _check_classes(values: NDArray[np.floating], first_event: int) -> None:
+    """Raise UserError unless every object has the class of its row; absent ones are all zero."""
+    zero = (values == 0).all(axis=2)
+    right = np.where(values[..., 0] == 0, zero, values[..., 3] == _CLASSES)
+    met = KINDS["MET"].objects  # never absent: its pT may be 0
+    right[:, met] = zero[:, met] | (values[:, met, 3] == _CLASSES[met])
+    if not right.all():
+        event, item = np.argwhere(~right)[0]
+        raise UserError(
+            f"event {first_event + event}: {OBJECTS[item]} has class {values[event, item, 3]:g} where "
+            f"{_CLASSES[item]} was due, or pT 0 without being all zero"
+        )

@@ -1,0 +1,188 @@
+"""C++ of the whole path of a network: the operations around hls4ml's function, and the call of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal, localcontext
+
+from axo.errors import UserError
+from axo.firmware.hls.core import Core, constant_type
+from axo.network import (
+    WORDS,
+    Dot,
+    FixedType,
+    Linear,
+    Network,
+    Offset,
+    Operation,
+    Relu,
+    Shift,
+    Subtract,
+    SumOfSquares,
+)
+
+CMSSW_WORD_TYPE = FixedType(18, 13)
+"""Type of the 57 words that CMSSW hands to a model: pt in whole GeV, else hardware units."""
+
+
+def entry_of(network: Network) -> str:
+    """The tensor where CMSSW's caller enters: after the halving of pt, which it does itself.
+
+    That is the network's first shift, or its assignment to CMSSW_WORD_TYPE; WORDS when the network
+    does not begin so or when something behind it reads an earlier tensor.
+    """
+    operations = network.operations
+    if not isinstance(operations[0], Shift):
+        return WORDS
+    entry, after = operations[0].name, operations[1:]
+    is_assigned = bool(after) and type(after[0]) is Linear and after[0].type == CMSSW_WORD_TYPE
+    if is_assigned and _is_cut(network, after[0].name, after[1:]):
+        return after[0].name
+    return entry if _is_cut(network, entry, after) else WORDS
+
+
+def _is_cut(network: Network, entry: str, after: Sequence[Operation]) -> bool:
+    """Whether everything from `entry` on depends on the words through `entry` alone."""
+    read = {name for operation in after for name in operation.inputs} | {network.score, network.embedding}
+    return read <= {entry, *(operation.name for operation in after)}
+
+
+def path_fields(core: Core, core_function: str) -> dict[str, str]:
+    """Fields of path.h.in (and of the templates that include it) that depend on the operations."""
+    network, ids = core.network, core.ids
+    entry = entry_of(network)
+    names = list(network.types)
+    before = [op for op in network.operations if names.index(op.name) <= names.index(entry)]
+    outside = {op.name for op in network.operations} - {op.name for op in core.operations}
+    outside -= set(core.aliases)
+    glue = [operation for operation in network.operations if operation.name in outside]
+    prepare = [_trace(core, WORDS)]
+    for operation in before:
+        prepare += _statements(core, operation, declare=operation.name != entry)
+    if entry == WORDS:
+        prepare.append(_call("linear", (network.sizes[WORDS],), ids[WORDS], "entry"))
+    return {
+        "words": ids[WORDS],
+        "entry": ids[entry],
+        "entry_out": "entry" if entry == WORDS else ids[entry],
+        "entry_type": network.types[entry].cpp,
+        "embedding_type": network.types[network.embedding].cpp,
+        "score_type": network.types[network.score].cpp,
+        "types": "\n".join(_typedefs(core, [WORDS, *(op.name for op in glue)], glue)),
+        "constants": "\n".join(line for operation in glue for line in _constants(core, operation)),
+        "prepare": _indented(prepare),
+        "infer": _indented(_infer(core, [op for op in glue if op not in before], core_function)),
+        "tensors": ", ".join(f'{{"{ids[name]}", {size}}}' for name, size in traced(core)),
+    }
+
+
+def traced(core: Core) -> list[tuple[str, int]]:
+    """Name and size of every tensor that the tracing emulator writes, in its order."""
+    return [(name, size) for name, size in core.network.sizes.items() if name not in core.aliases]
+
+
+def _infer(core: Core, glue: list[Operation], core_function: str) -> list[str]:
+    """Operations outside hls4ml in order, its function called as soon as its inputs are there."""
+    network, ids = core.network, core.ids
+    lines: list[str] = []
+    behind_core: list[Operation] = []
+    ready_late = set(core.outputs)
+    for operation in glue:
+        if ready_late & {core.source(name) for name in operation.inputs}:
+            ready_late.add(operation.name)
+            behind_core.append(operation)
+        else:
+            lines += _statements(core, operation)
+    for name in core.outputs:
+        lines += _declaration(core, name)
+    arguments = ", ".join(ids[name] for name in (*core.inputs, *core.outputs))
+    lines.append(f"{core_function}({arguments});")
+    for operation in behind_core:
+        lines += _statements(core, operation)
+    embedding, score = ids[core.source(network.embedding)], ids[core.source(network.score)]
+    lines.append(_call("linear", (network.sizes[network.embedding],), embedding, "embedding"))
+    lines.append(f"score = {score}[0];")
+    return lines
+
+
+def _typedefs(core: Core, names: Iterable[str], glue: Iterable[Operation]) -> list[str]:
+    ids, types = core.ids, core.network.types
+    lines = [f"typedef {types[name].cpp} {ids[name]}_t;" for name in (*names, *core.outputs)]
+    for operation in glue:
+        if isinstance(operation, SumOfSquares):
+            lines.append(f"typedef {operation.product_type.cpp} {ids[operation.name]}_product_t;")
+        if isinstance(operation, Offset):
+            kind = constant_type(operation.offset_type)
+            lines.append(f"typedef {kind.cpp} {ids[operation.name]}_offset_t;")
+    return lines
+
+
+def _constants(core: Core, operation: Operation) -> list[str]:
+    name = core.ids[operation.name]
+    if isinstance(operation, Shift):
+        values = ", ".join(str(amount) for amount in operation.shift)
+        return [f"static const int {name}_amount[{len(operation.shift)}] = {{{values}}};"]
+    if isinstance(operation, Offset):
+        values = ", ".join(_literal(int(value), operation) for value in operation.offset)
+        return [f"static const {name}_offset_t {name}_offset[{len(operation.offset)}] = {{{values}}};"]
+    return []
+
+
+def _literal(value: int, operation: Offset) -> str:
+    """The exact decimal of an offset, which a C++ double must hold."""
+    if abs(value) >= 1 << 53:
+        raise UserError(f"operation {operation.name!r} (offset): an offset of more than 53 bits is not C++")
+    with localcontext(prec=200):
+        return f"{Decimal(value) * Decimal(2) ** -operation.offset_type.fraction:f}"
+
+
+def _statements(core: Core, operation: Operation, declare: bool = True) -> list[str]:
+    """Declaration of the result, the call that fills it, and the trace of it."""
+    size = core.network.sizes[operation.input]
+    name = core.ids[operation.name]
+    x, *others = [core.ids[core.source(source)] for source in operation.inputs]
+    match operation:
+        case Shift():
+            call = _call("shift", (size,), x, f"{name}_amount", name)
+        case Offset():
+            call = _call("subtract", (size,), x, f"{name}_offset", name)
+        case Subtract():
+            call = _call("subtract", (size,), x, others[0], name)
+        case Relu():
+            call = _call("relu", (size,), x, name)
+        case Linear():
+            call = _call("linear", (size,), x, name)
+        case SumOfSquares():
+            factors = (x, others[0]) if isinstance(operation, Dot) else (x, x)
+            call = _call(_sum_function(operation), (size, f"{name}_product_t"), *factors, name)
+        case _:
+            raise TypeError(f"no C++ for {operation.op!r}")
+    declaration = _declaration(core, operation.name) if declare else []
+    return [*declaration, call, _trace(core, operation.name)]
+
+
+def _sum_function(operation: SumOfSquares) -> str:
+    """A tree of adders where the order cannot matter: sums wrap, and no bit of a product is dropped."""
+    total, product = operation.sum_type, operation.product_type
+    return "dot_tree" if total.overflow == "WRAP" and product.fraction <= total.fraction else "dot"
+
+
+def _declaration(core: Core, name: str) -> list[str]:
+    variable = core.ids[name]
+    return [
+        f"{variable}_t {variable}[{core.network.sizes[name]}];",
+        f"#pragma HLS ARRAY_PARTITION variable={variable} complete dim=0",
+    ]
+
+
+def _call(function: str, parameters: tuple[int | str, ...], *arguments: str) -> str:
+    return f"axo::{function}<{', '.join(map(str, parameters))}>({', '.join(arguments)});"
+
+
+def _trace(core: Core, name: str) -> str:
+    variable = core.ids[name]
+    return f"AXO_TRACE_TENSOR({variable}_t, {variable}, {core.network.sizes[name]})"
+
+
+def _indented(lines: Iterable[str]) -> str:
+    return "\n".join(f"    {line}" for line in lines)

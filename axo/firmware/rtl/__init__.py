@@ -1,0 +1,1 @@
+"""Pipelined RTL: trace, adders, pipeline, files, simulation."""

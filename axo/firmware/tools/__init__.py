@@ -1,0 +1,1 @@
+"""Tools run by subprocess, and what their reports say."""

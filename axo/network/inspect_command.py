@@ -1,0 +1,45 @@
+"""Check a network file and describe it: operations, types, bounds, digest, working points.
+
+  axo inspect training/models/axo_v3/network.json
+  axo inspect --cms axol1tl_v3.json --output axol1tl_v3.network.json
+
+With --cms the input is a CMS description (JSON as in golden/axol1tl_v3.json) and --output
+writes it as a network file that every other command takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``axo inspect``."""
+    parser.add_argument("network", help="network file (or CMS description with --cms)")
+    parser.add_argument("--cms", action="store_true", help="read a CMS network description")
+    parser.add_argument("--name", default="axol1tl_v3", help="name for an imported network (%(default)s)")
+    parser.add_argument("--output", help="write the network file here")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run ``axo inspect``."""
+    from axo.interchange.axol1tl import read_cms_network
+    from axo.network import analyse, digest, read_network, write_network
+
+    network = read_cms_network(args.network, args.name) if args.cms else read_network(args.network)
+    analysis = analyse(network)
+    print(f"{network.name}: {len(network.words)} words, score {network.score_type}, sha256 {digest(network)}")
+    for operation in network.operations:
+        bounds = analysis.intervals[operation.name]
+        kind = network.types[operation.name]
+        print(
+            f"  {operation.name:16} {operation.op:14} {network.sizes[operation.name]:3} x {kind!s:32} "
+            f"{bounds.low.min() * 2.0**-kind.fraction:g} to {bounds.high.max() * 2.0**-kind.fraction:g}"
+        )
+    for overflow in analysis.overflows[:1]:
+        print(f"  warning: {overflow}: it can wrap")
+    for name, threshold in network.thresholds.items():
+        print(f"  working point {name}: score word >= {threshold}")
+    if args.output:
+        write_network(args.output, network)
+        print(f"wrote {args.output}")
+    return 0

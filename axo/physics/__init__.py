@@ -1,0 +1,1 @@
+"""What physicists count: rates, working points, menus, prescales, variables, baselines."""
