@@ -85,7 +85,7 @@ class Plan:
         self.dots: dict[str, DotProduct] = {}
         self.packings: dict[str, Packing] = {}
         self.fronts: dict[str, WordProgram | None] = {}
-        self.fused: dict[str, Operation] = {}
+        self.fused: dict[str, Linear] = {}
         self.wanted: dict[str, set[str]] = {name: set() for name in network.types}
         if vnni:
             self._choose_dots()
@@ -117,7 +117,7 @@ class Plan:
         fits = bool((products >= lowest).all() and (products <= accum.max_int).all())
         return fits and operation.name not in self.analysis.saturating
 
-    def finish(self, name: str, cast: Operation | None, low: int, high: int) -> Lane:
+    def finish(self, name: str, cast: Linear | None, low: int, high: int) -> Lane:
         """What takes a total of dot product `name`, from `low` to `high`, to its type and through `cast`."""
         accum = self.network.types[name]
         lane = Lane(low, high)
@@ -125,7 +125,7 @@ class Plan:
             lane.wrap(accum)
         if isinstance(cast, Relu):
             lane.relu()
-        if isinstance(cast, Linear | Relu):
+        if cast is not None:
             lane.cast(accum.fraction, cast.type)
         return lane
 
@@ -157,7 +157,7 @@ class Plan:
         results = (self.network.score, self.network.embedding)
         for operation in self.live:
             alone = operation.input not in results and len(self.readers(operation.input)) == 1
-            if type(operation) in (Linear, Relu) and operation.input in self.dots and alone:
+            if isinstance(operation, Linear) and operation.input in self.dots and alone:
                 product = self.dots[operation.input]
                 lane = self.finish(operation.input, operation, product.lowest, product.highest)
                 if lane.bits <= 32:  # a cast that appends bits may need more on the way
