@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,8 @@ class Packing:
         """`weight` (n_in, n_out) regrouped: (groups, elements per group, n_out), zero where none."""
         padded = np.vstack([weight, np.zeros((1, weight.shape[1]), np.int64)])
         index = [[len(weight) if i is None else i for i in members] for members in self.groups]
-        return padded[np.array(index)]
+        grouped: Ints = padded[np.array(index)]
+        return grouped
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def _dot_product(plan: Plan, operation: Dense) -> DotProduct | None:
     return DotProduct(weight, bias, low, high)
 
 
-def _groups(order, n: int, per_group: int) -> tuple[tuple[int | None, ...], ...]:
+def _groups(order: Iterable[int], n: int, per_group: int) -> tuple[tuple[int | None, ...], ...]:
     """`order` cut into groups; what is not an element 0 to n - 1 becomes None."""
     elements = [i if i < n else None for i in order]
     elements += [None] * (-len(elements) % per_group)
