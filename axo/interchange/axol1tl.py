@@ -10,6 +10,7 @@ import numpy as np
 
 from axo.errors import UserError
 from axo.files import read_json
+from axo.layout import find_layout
 from axo.layout.cms import CMS_WORDS, OBJECTS, PT_COLUMNS
 from axo.network.network import Network
 from axo.network.operations import (
@@ -91,7 +92,7 @@ def _network(description: dict[str, Any], name: str) -> Network:
     )
     return Network(
         name,
-        CMS_WORDS,
+        find_layout("cms_axol1tl"),
         tuple(operations),
         "score",
         embedding,

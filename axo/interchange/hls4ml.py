@@ -22,6 +22,7 @@ from pathlib import Path
 from axo.errors import UserError
 from axo.interchange.axol1tl import scaled_inputs
 from axo.interchange.hls4ml_source import File, Unit
+from axo.layout import find_layout
 from axo.layout.cms import CMS_WORDS
 from axo.network.network import Network
 from axo.network.operations import (
@@ -82,7 +83,7 @@ def import_hls(
     provenance = {"source": "hls4ml firmware", "top_function": top.name, "files": unit.digests()}
     return Network(
         name or top.name,
-        CMS_WORDS,
+        find_layout("cms_axol1tl"),
         tuple(operations),
         "score",
         inner[0] if inner else last,

@@ -503,7 +503,14 @@ class Layout:
 
 
 def bare_layout(words: Sequence[Word], name: str = "words") -> Layout:
-    """A layout of single words without meaning, each with a port of its own: for networks of no kind."""
+    """A layout of single words without meaning, each with a port of its own: for networks of no kind.
+
+    Raises UserError for two words of one name.
+    """
+    names = [word.name for word in words]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"word {twice[0]!r} is there twice; word names must differ")
     return Layout(
         name,
         "words of a network file, without kinds",

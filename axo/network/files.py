@@ -13,7 +13,7 @@ import numpy as np
 
 from axo.errors import UserError, nearest
 from axo.files import read_json, write_text
-from axo.layout import Word
+from axo.layout import Word, layout_of_words
 from axo.network.network import Network
 from axo.network.operations import OPERATIONS, Operation
 from axo.network.types import FixedType
@@ -97,7 +97,7 @@ def from_document(document: dict[str, Any]) -> Network:
     """The Network that a schema-valid document describes; UserError when it is not well formed."""
     return Network(
         name=document["name"],
-        words=tuple(Word(**word) for word in document["words"]),
+        layout=layout_of_words([Word(**word) for word in document["words"]]),
         operations=tuple(_operation(entry) for entry in document["operations"]),
         score=document["score"],
         embedding=document["embedding"],

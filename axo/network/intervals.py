@@ -74,15 +74,15 @@ class Analysis:
 def analyse(network: Network, hardware_words: bool = True) -> Analysis:
     """Propagate bounds through `network`.
 
-    The inputs span their hardware widths, or all of int16 when `hardware_words` is false.
+    The inputs span their hardware widths, or all of their type when `hardware_words` is false.
     Raises UserError when an intermediate value would not fit in int64.
     """
     if hardware_words:
         low = np.array([word.min_int for word in network.words], np.int64)
         high = np.array([word.max_int for word in network.words], np.int64)
     else:
-        low = np.full(len(network.words), -(1 << 15), np.int64)
-        high = np.full(len(network.words), (1 << 15) - 1, np.int64)
+        low = np.full(len(network.words), network.word_type.min_int, np.int64)
+        high = np.full(len(network.words), network.word_type.max_int, np.int64)
     analyser = _Analyser(network, {WORDS: Interval(low, high)})
     for operation in network.operations:
         analyser.visit(operation)

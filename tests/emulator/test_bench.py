@@ -10,6 +10,7 @@ import pytest
 from axo.emulator import bench
 from axo.emulator.kernel import build
 from axo.emulator.limits import dot_products_per_event, measure_limits
+from axo.layout import layout_of_words
 from axo.network import Dense, FixedType, Linear, Network, SumOfSquares, Word
 
 
@@ -106,7 +107,9 @@ def test_dot_products_are_counted_from_the_weights():
     dense = Dense("layer", "bytes", weight, kind, np.zeros(3, int), kind, wide)
     score = SumOfSquares("score", "layer", FixedType(30, 30, False), FixedType(30, 30, False))
     words = tuple(Word(f"w{i}", 8, True) for i in range(5))
-    network = Network("count", words, (Linear("bytes", "words", byte), dense, score), "score", "layer")
+    network = Network(
+        "count", layout_of_words(words), (Linear("bytes", "words", byte), dense, score), "score", "layer"
+    )
     assert dot_products_per_event(network) == 5 / 16
 
 

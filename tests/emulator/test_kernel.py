@@ -17,6 +17,7 @@ from axo.emulator.kernel import Kernel, build, kernel
 from axo.emulator.kernel.front import _chain, _is_proved, word_program
 from axo.emulator.kernel.plan import Plan
 from axo.errors import UserError
+from axo.layout import layout_of_words
 from axo.network import (
     PT_COLUMNS,
     Dense,
@@ -74,7 +75,7 @@ def network():
     )
     return Network(
         "tiny",
-        (Word("pt", 11, False), Word("eta", 8, True)),
+        layout_of_words([Word("pt", 11, False), Word("eta", 8, True)]),
         (
             Offset("offset", "words", np.array([3, -4]), FixedType(4, 4), FixedType(18, 18)),
             Linear("centred", "offset", FixedType(8, 8, True, "RND_CONV", "SAT")),
@@ -141,7 +142,7 @@ def test_bits_appended_by_a_cast_do_not_overflow_the_lane(backend, relu):
     )
     network = Network(
         "wide",
-        (Word("word", 8, True),),
+        layout_of_words([Word("word", 8, True)]),
         (
             Linear("x", "words", FixedType(8, 8)),
             dense,
@@ -165,7 +166,7 @@ def test_scaled_words_with_weights_beyond_8_bits(backend, n_words):
     weight = FixedType(12, 4)
     network = Network(
         "pairs",
-        tuple(Word(f"word{i}", 12, True) for i in range(n_words)),
+        layout_of_words([Word(f"word{i}", 12, True) for i in range(n_words)]),
         (
             Offset("centred", "words", rng.integers(-99, 99, n_words), FixedType(8, 8), FixedType(18, 13)),
             Shift("scaled", "centred", rng.integers(0, 4, n_words)),

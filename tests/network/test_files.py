@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from axo.errors import UserError
+from axo.layout import layout_of_words
 from axo.network import (
     Dense,
     FixedType,
@@ -41,7 +42,9 @@ def network():
     relu = Relu("mu", "layer", FixedType(6, 6, False, "RND_CONV", "SAT"))
     score = SumOfSquares("score", "mu", FixedType(18, 18, False), FixedType(18, 18, False))
     words = (Word("pt", 11, False), Word("eta", 8, True))
-    return Network("tiny", words, (dense, relu, score), "score", "mu", {"nominal": 900}, {"seed": 7})
+    return Network(
+        "tiny", layout_of_words(words), (dense, relu, score), "score", "mu", {"nominal": 900}, {"seed": 7}
+    )
 
 
 @pytest.fixture
@@ -167,7 +170,7 @@ FAULTS = {
     "threshold beyond the score": (lambda d: d["thresholds"].update(nominal=2**18 + 1), r"'nominal'"),
     "negative threshold": (lambda d: d["thresholds"].update(nominal=-1), r"thresholds/nominal"),
     "word of 17 bits": (lambda d: d["words"][0].update(width=17), r"words/0/width"),
-    "unsigned word of 16 bits": (lambda d: d["words"][0].update(width=16), r"'pt'.*int16"),
+    "unsigned word of 32 bits": (lambda d: d["words"][0].update(width=32), r"words/0/width.*32"),
     "two words of one name": (lambda d: d["words"][0].update(name="eta"), r"names must differ"),
     "no words": (lambda d: d.update(words=[]), r"words"),
     "missing score": (lambda d: d.pop("score"), r"'score'"),

@@ -15,6 +15,7 @@ from axo.errors import UserError
 from axo.firmware.rtl.trace import check_trace, trace_network
 from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
 from axo.firmware.stimuli import extreme_words, random_words
+from axo.layout import layout_of_words
 from axo.network import (
     CMS_WORDS,
     Dense,
@@ -171,7 +172,9 @@ def test_words_that_are_no_trigger_objects_need_a_core_alone(tmp_path):
 
 def test_words_of_another_width_need_a_core_alone(tmp_path):
     network = trigger_network()
-    wide = dataclasses.replace(network, words=(Word("MET_pt", 13, False), *network.words[1:]))
+    wide = dataclasses.replace(
+        network, layout=layout_of_words([Word("MET_pt", 13, False), *network.words[1:]])
+    )
     with pytest.raises(UserError, match=r"'MET_pt' has 13 bits .* has 12"):
         write_rtl(wide, tmp_path / "rtl")
 
