@@ -26,8 +26,8 @@ def efficiencies(background, signals):
 
 @pytest.fixture(scope="module")
 def samples(shared):
-    files = [shared / "data" / f"sig_{name}.h5" for name in SIGNALS]
-    return read_events(shared / "data" / "zerobias_test.h5"), [read_events(file) for file in files]
+    files = [shared / "data2" / f"sig_{name}.h5" for name in SIGNALS]
+    return read_events(shared / "data2" / "zerobias_test.h5"), [read_events(file) for file in files]
 
 
 def test_ht_cut_has_the_known_efficiencies(samples):

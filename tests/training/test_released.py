@@ -52,7 +52,7 @@ def test_card_rates_on_the_full_data(folder, shared):
     if "rate_10khz" not in network.thresholds:
         pytest.skip("no working point at 10 kHz")
     card = json.loads((folder / "model_card.json").read_text())
-    words = read_events(shared / "data" / "zerobias_test.h5", limit=100_000).words
+    words = read_events(shared / "data2" / "zerobias_test.h5", limit=100_000).words
     passed = (evaluate(network, words).score_word >= network.thresholds["rate_10khz"]).sum()
     point = card["figures"]["rates"]["rate_10khz"]
     expected = point["passed"] / point["total"] * len(words)
