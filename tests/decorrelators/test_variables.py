@@ -41,7 +41,7 @@ def test_objects_in_any_order():
 
 
 def test_htt_is_the_triggers_own():
-    """The trigger adds jets before their pt is rounded: half a GeV a jet, and 30 GeV here may be below it there.
+    """The trigger adds jets before their pt is rounded: half a GeV a jet; 30 GeV here may be below it there.
 
     An eleventh jet counts there, too: events of ten are not compared.
     """
