@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from axo.errors import UserError
 from axo.layout import Layout, Quantity, find_layout
+from axo.layout.checks import check_words
 
 if TYPE_CHECKING:
     from axo.network import Network
@@ -235,7 +236,7 @@ class Events:
         `source` and the event, counted from `first_event`.
         """
         try:
-            check_words(self.words, self.layout, self.pt_ordered, first_event)
+            check_words(self.layout, self.words, first_event, falling=self.pt_ordered)
             for name, array in self.extras.items():
                 _check_range(name, array, EXTRAS[name].low, EXTRAS[name].high, first_event)
             for name in ("pileup", "average_pileup", "weight"):
@@ -287,43 +288,6 @@ def _columns_for(layout: Layout, part: Layout) -> NDArray[np.intp] | None:
         if all(same):
             return None
     return columns
-
-
-def check_words(
-    words: Words, layout: Layout | None = None, pt_ordered: bool = True, first_event: int = 0
-) -> None:
-    """Raise UserError, naming event and word, unless `words` (n, n_words) pass as in `Events.check`."""
-    layout = layout or default_layout()
-    if not len(words):
-        return
-    low, high = words.min(axis=0), words.max(axis=0)
-    for column in np.flatnonzero((low < layout.low) | (high > layout.high)).tolist():
-        word = layout.words[column]
-        _check_range(word.name, words[:, column], word.min_int, word.max_int, first_event)
-    for kind in layout.kinds:
-        if kind.present == "pt":
-            pt = words[:, column_slice(layout, kind.name, "pt")]
-            others = [q.name for q in kind.quantities if q.role != "pt"]
-            if others:
-                ghost = (pt == 0) & (_union(words, layout, kind.name, others) != 0)
-                fault = f"has pt 0 but {_listed(others)} words that are not 0"
-                _refuse(ghost, layout, kind.name, fault, first_event)
-        if pt_ordered and kind.order == "pt":
-            pt = words[:, column_slice(layout, kind.name, "pt")]
-            rising = pt[:, 1:] > pt[:, :-1]
-            _refuse(rising, layout, kind.name, "has less pt than the one after it", first_event)
-
-
-def _union(words: Words, layout: Layout, kind: str, names: Sequence[str]) -> NDArray[Any]:
-    """The bits that are set in any of some quantities, (n, count)."""
-    result = words[:, column_slice(layout, kind, names[0])]
-    for name in names[1:]:
-        result = result | words[:, column_slice(layout, kind, name)]
-    return result
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def concatenate(parts: Sequence[Events]) -> Events:
@@ -383,9 +347,3 @@ def _check_finite(name: str, values: NDArray[Any], first_event: int) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         raise UserError(f"event {first_event + row}: {name} is {values[row]}, not a finite number")
-
-
-def _refuse(bad: NDArray[np.bool_], layout: Layout, kind: str, fault: str, first_event: int) -> None:
-    if bad.any():
-        event, item = np.argwhere(bad)[0]
-        raise UserError(f"event {first_event + event}: {layout.kind(kind).object_name(int(item))} {fault}")

@@ -205,6 +205,8 @@ def test_quantities_are_found_in_the_words_or_beside_them(shared):
         assert found.any() and whole.has(kind, role) and small.has(kind, role)
         np.testing.assert_array_equal(found, whole.quantity(kind, role)[:, : found.shape[1]])
     assert whole.quantity("MU", "charge").shape[1] == 8
+    # A readout has it beside the packed muon; test vectors do not.
+    assert not whole.has("MU", "eta_station") and whole.layout.name == "cms_gt_packed"
     assert set(np.unique(small.quantity("MU", "charge"))) == {-1, 0, 1}
     for kind, role in [("TAU", "pt"), ("MU", "isolation"), ("HTM", "pt"), ("MET", "eta")]:
         assert not small.has(kind, role)

@@ -89,7 +89,8 @@ def iter_events(
 
     `format` names a source (default: recognised by content); `seed_names` is a CSV table
     ``index,name`` that picks and names the algorithm bits. `start` and `stop` are a range of events
-    of each file. `layout` (or its name) is the one to give the events in (default: that of each file).
+    of each file. `layout` (or its name) is the one to give the events in (default: that of each file);
+    of hardware's packed objects, what they have of it.
     Memory stays bounded by the chunk. Raises UserError naming file and event or key, or what events lack
     for the layout.
     """
@@ -108,6 +109,8 @@ def iter_events(
 
 
 def _in_layout(path: Path, events: Events, layout: Layout) -> Events:
+    if events.layout == layout.packed_part():
+        return events
     try:
         return events.in_layout(layout)
     except UserError as error:

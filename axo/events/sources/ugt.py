@@ -5,10 +5,10 @@ e/gamma, 12 taus, 12 jets (32 bit each); sums ETT, HTT, ETM, HTM, ETMHF, HTMHF (
 32-bit words, whose number varies with the menu; 256 external conditions; 512 algorithm bits (bit 0 is
 the last binary digit); the final OR. Columns are therefore counted from both ends.
 
-The objects are those of the layout `cms_gt`, which says where their bits lie; without another layout
-asked for, its part `cms_axol1tl` is given, and beside it what `axo.events.EXTRAS` names. Words and their
-order are kept as the hardware saw them. An object whose pt word is 0 is absent and all zero; sums are
-never absent.
+The objects are those of the layout `cms_gt`, which says where their bits lie, without what a readout has
+beside them. Where no layout is asked for, its part `cms_axol1tl` is given, and with it what
+`axo.events.EXTRAS` names. Words and their order are kept as the hardware saw them. An object whose pt
+word is 0 is absent and all zero; sums are never absent.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import itertools
 import string
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
-from axo.events import DEFAULT_LAYOUT, Events, column_slice
+from axo.events import DEFAULT_LAYOUT, Events
 from axo.layout import Layout, find_layout
+from axo.layout.checks import clear_absent
+from axo.layout.packing import unpack_objects
 
 SUMMARY = "CMS global-trigger test vectors (text, plain or gzip)"
 HAS_SEED_BITS = True
@@ -109,8 +112,9 @@ def read_seed_names(path: str | PathLike[str]) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
+@cache
 def _layout() -> Layout:
-    return find_layout("cms_gt")
+    return find_layout("cms_gt").packed_part()
 
 
 def _object_widths() -> list[int]:
@@ -198,24 +202,8 @@ def _events(crossings: list[int], columns: dict[str, NDArray[Any]], seeds: dict[
 
 def _words(columns: dict[str, NDArray[Any]]) -> NDArray[Any]:
     """The words of all objects; those of absent ones 0."""
-    layout = _layout()
-    words = np.zeros((len(columns["algorithms"]), len(layout.words)), layout.dtype)
-    for kind in layout.kinds:
-        packed = columns[kind.name]
-        for quantity in kind.quantities:
-            if quantity.lsb is not None:
-                words[:, column_slice(layout, kind.name, quantity.name)] = _field(
-                    packed, quantity.lsb, quantity.bits, quantity.signed
-                )
-    is_absent = np.repeat(~layout.present(words), [len(item.columns) for item in layout.objects], axis=1)
-    words[is_absent] = 0
-    return words
-
-
-def _field(words: NDArray[np.uint64], low: int, width: int, signed: bool) -> NDArray[np.int64]:
-    """Bits `low` to ``low + width - 1`` of each word, as two's complement when `signed`."""
-    values = ((words >> np.uint64(low)) & np.uint64((1 << width) - 1)).astype(np.int64)
-    return values - ((values >> (width - 1)) << width) if signed else values
+    parts = [unpack_objects(_layout(), columns[kind.name], kind.name) for kind in _layout().kinds]
+    return clear_absent(_layout(), np.concatenate(parts, axis=1))
 
 
 def _shown(field: bytes) -> str:
