@@ -1,6 +1,6 @@
 """Compare detectors on the same events at the same working points, with uncertainties.
 
-  axo evaluate axo_v3 --background ../shared/data/zerobias_test.h5 --signals ../shared/data/sig_*.h5
+  axo evaluate axo_v3 --background ../shared/data2/zerobias_test.h5 --signals ../shared/data2/sig_*.h5
   axo evaluate axo_v3 my/model mine.network.json --background ZB.h5 --signals A.h5 B.h5 --html page.html
   axo evaluate build/train/axo_v3 --background ZB.h5 --signals A.h5 B.h5      (all seeds, and their spread)
   axo evaluate axo_v3 --background background.h5 --signals Ato4l_lepFilter_13TeV.h5   (ADC2021 files)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
-from axo.layout.cms import CMS_WORDS
+from axo.layout import find_layout
 from axo.network.intervals import Interval, analyse, require_sound
 from axo.network.network import Network
 from axo.network.operations import Dense, Linear, Operation, Relu, Subtract, SumOfSquares
@@ -67,7 +67,7 @@ def squared_length_network(
         fraction = _bounds([*head, *body], output)[0].fraction
         score_type = FixedType(SCORE_BITS, SCORE_BITS - 2 * fraction, False, "TRN", "SAT")
     score = SumOfSquares("score", output, score_type, score_type)
-    return Network(name, CMS_WORDS, (*head, *body, score), score.name, output)
+    return Network(name, find_layout("cms_axol1tl"), (*head, *body, score), score.name, output)
 
 
 def require_exact_in_float32(network: Network) -> int:
@@ -191,7 +191,7 @@ def _bounds(operations: list[Operation], source: str) -> tuple[FixedType, Interv
     """Type and interval of tensor `source`; a throw-away score completes the network so far."""
     wide = FixedType(31, 31, False, "TRN", "SAT")
     score = SumOfSquares("throw_away", source, wide, wide)
-    network = Network("unfinished", CMS_WORDS, (*operations, score), score.name, source)
+    network = Network("unfinished", find_layout("cms_axol1tl"), (*operations, score), score.name, source)
     return network.types[source], analyse(network, hardware_words=False).intervals[source]
 
 

@@ -308,8 +308,13 @@ def _fit_hinges(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Knots and slopes (19, hinges): least squares to the scaled surprise, each GeV by the surprise it adds.
 
-    Beyond the hardest object of zero bias the last slope goes on.
+    A slope is what a hinge adds to those before it: their sum, the slope of the piece up to the next knot, is
+    fitted between 0 and the largest slope, so that harder is never less surprising, however rare the object.
+    Beyond the hardest object of zero bias the last piece goes on; one without events is like that before.
+    Raises UserError for an object whose every pt in zero bias is scaled to one value.
     """
+    from scipy.optimize import lsq_linear
+
     scales = features.scales()
     knots = np.empty((len(OBJECTS), features.hinges))
     slopes = np.empty_like(knots)
@@ -321,10 +326,19 @@ def _fit_hinges(
         pt = np.append(first[1:] - 1, first[-1])
         wanted = np.linspace(levels[1], levels[-1], features.hinges)[:-1]
         knots[i] = values[[0, *pt[np.searchsorted(levels, wanted)]]]
-        basis = np.maximum(values[pt, None] - knots[i], 0)
+        pieces = np.clip(values[pt, None] - knots[i], 0, np.diff(knots[i], append=np.inf))
         weight = np.sqrt(np.diff(levels, prepend=0))
-        fitted = np.linalg.lstsq(basis * weight[:, None], scales[i] * levels * weight, rcond=None)[0]
-        slopes[i] = np.clip(np.rint(fitted / quantum), -largest, largest) * quantum
+        bounds = (0, largest * quantum)
+        fitted = lsq_linear(pieces * weight[:, None], scales[i] * levels * weight, bounds, method="bvls").x
+        for k in range(1, features.hinges):
+            if not pieces[:, k].any():
+                fitted[k] = fitted[k - 1]
+        if not fitted.any():
+            raise UserError(
+                f"{OBJECTS[i]}: the scaling of pt does not tell the few of zero bias from none; "
+                "train on more events"
+            )
+        slopes[i] = np.diff(np.rint(fitted / quantum), prepend=0) * quantum
     return knots, slopes
 
 

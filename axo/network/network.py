@@ -6,22 +6,27 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from axo.errors import UserError
-from axo.layout import Word
-from axo.network.operations import WORD_TYPE, WORDS, Operation
+from axo.layout import Layout, Word
+from axo.network.convention import HALF_KEPT, WHOLE_GEV, convention_of
+from axo.network.operations import WORDS, Operation
 from axo.network.types import FixedType
+
+__all__ = ["HALF_KEPT", "WHOLE_GEV", "Network"]
 
 
 @dataclass(frozen=True)
 class Network:
     """Operations in order; `score` and `embedding` name two of the tensors they define.
 
-    `thresholds` are named working points in score words (a seed fires at score >= threshold);
-    `provenance` is free-form. Raises UserError when the list is not a well-formed network.
+    `layout` says what the words are: the network reads each of its words, in order. `thresholds` are named
+    working points in score words (a seed fires at score >= threshold); `provenance` is free-form.
     """
 
     name: str
-    words: tuple[Word, ...]
+    layout: Layout
     operations: tuple[Operation, ...]
     score: str
     embedding: str
@@ -38,18 +43,13 @@ class Network:
             raise UserError(f"network {self.name!r}: the score type must be unsigned, at most 31 bits")
         if self.types[self.embedding].width > 31 + self.types[self.embedding].signed:
             raise UserError(f"network {self.name!r}: the embedding {self.embedding!r} must fit in int32")
-        if len({word.name for word in self.words}) != len(self.words):
-            raise UserError(f"network {self.name!r}: word names must differ")
-        for word in self.words:
-            if not 0 <= word.width <= 16 - (not word.signed):
-                raise UserError(f"network {self.name!r}: word {word.name!r} must fit in int16")
         for name, threshold in self.thresholds.items():
             if not 0 <= threshold <= self.score_type.max_int + 1:
                 raise UserError(f"network {self.name!r}: threshold {name!r} = {threshold} is no score word")
 
     @cached_property
     def _shapes(self) -> tuple[dict[str, FixedType], dict[str, int]]:
-        types, sizes = {WORDS: WORD_TYPE}, {WORDS: len(self.words)}
+        types, sizes = {WORDS: self.word_type}, {WORDS: len(self.words)}
         for operation in self.operations:
             for source in operation.inputs:
                 if source not in types:
@@ -60,6 +60,22 @@ class Network:
                 raise UserError(f"operation {operation.name!r}: is defined twice")
             types[operation.name], sizes[operation.name] = operation.result(types, sizes)
         return types, sizes
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words that the network reads."""
+        return self.layout.words
+
+    @property
+    def word_type(self) -> FixedType:
+        """Type of the input tensor: int16, or int32 when a word needs it."""
+        bits = np.dtype(self.layout.dtype).itemsize * 8
+        return FixedType(bits, bits)
+
+    @cached_property
+    def pt_convention(self) -> str:
+        """HALF_KEPT or WHOLE_GEV: what the operations make of the half GeV of the pt words."""
+        return convention_of(self.layout, self.operations)
 
     @property
     def types(self) -> dict[str, FixedType]:

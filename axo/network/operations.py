@@ -15,9 +15,7 @@ from axo.errors import UserError
 from axo.network.types import FixedType, Ints
 
 WORDS = "words"
-"""Name of the input tensor: the 57 raw hardware words, type WORD_TYPE."""
-
-WORD_TYPE = FixedType(16, 16)
+"""Name of the input tensor: the raw hardware words of the network's layout."""
 
 
 @dataclass(frozen=True, eq=False)

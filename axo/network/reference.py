@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from axo.network.network import Network
 from axo.network.operations import (
-    WORD_TYPE,
     WORDS,
     Dense,
     Dot,
@@ -36,16 +35,17 @@ class Evaluation:
 
 
 def evaluate(network: Network, words: ArrayLike, chunk: int = 65536) -> Evaluation:
-    """Evaluate `network` on `words`, (n, len(network.words)) integers within int16.
+    """Evaluate `network` on `words`, (n, len(network.words)) integers that its word type holds.
 
-    Any int16 is accepted, also beyond a word's hardware width. `tensors` of the result holds
-    every tensor only when n <= chunk, to bound memory. Raises ValueError for another shape.
+    Any int16 (int32 where a word is wider) is accepted, also beyond a word's hardware width. `tensors`
+    of the result holds every tensor only when n <= chunk, to bound memory. Raises ValueError for
+    another shape.
     """
     words = np.asarray(words)
     if words.ndim != 2 or words.shape[1] != len(network.words):
         raise ValueError(f"words must be (n, {len(network.words)}), not {words.shape}")
-    if not np.issubdtype(words.dtype, np.integer) or not WORD_TYPE.holds(words):
-        raise ValueError("words must be integers that fit in int16")
+    if not np.issubdtype(words.dtype, np.integer) or not network.word_type.holds(words):
+        raise ValueError(f"words must be integers that fit in int{network.word_type.width}")
     if len(words) <= chunk:
         return _evaluate(network, words.astype(np.int64))
     parts = [_evaluate(network, words[i : i + chunk].astype(np.int64)) for i in range(0, len(words), chunk)]

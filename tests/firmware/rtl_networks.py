@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from axo.layout import layout_of_words
 from axo.network import (
     CMS_WORDS,
     Dense,
@@ -42,7 +43,7 @@ def trigger_network(seed: int = 1, n_hidden: int = 4, thresholds: int = 3) -> Ne
         SumOfSquares("score", "mu", square, square),
     )
     names = {f"point{i}": 100 * i for i in range(1, thresholds + 1)}
-    return Network("small", words, operations, "score", "mu", names)
+    return Network("small", layout_of_words(words), operations, "score", "mu", names)
 
 
 def _dense(name, source, n_in, n_out, weight, bias, generator):
@@ -60,7 +61,9 @@ def _dense(name, source, n_in, n_out, weight, bias, generator):
 def word_network(*operations, width: int = 8, signed: bool = True, n_words: int = 1) -> Network:
     """`operations` on plain words; the last one defines the score, which must be unsigned."""
     words = tuple(Word(f"w{i}", width, signed) for i in range(n_words))
-    return Network("plain", words, tuple(operations), operations[-1].name, operations[-1].name)
+    return Network(
+        "plain", layout_of_words(words), tuple(operations), operations[-1].name, operations[-1].name
+    )
 
 
 def lifted(name: str, source: str, kind: FixedType) -> Offset:

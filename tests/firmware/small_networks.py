@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from axo.layout import layout_of_words
 from axo.network import (
     WORDS,
     Dense,
@@ -52,7 +53,9 @@ def autoencoder(name: str = "small", seed: int = 0, unscaled: FixedType | None =
         Subtract("difference", "same", "network_input", FixedType(9, 7, True, "TRN", "SAT_SYM")),
         Dot("score", "difference", SCORE, SCORE, "difference"),
     )
-    return Network(name, WORDS_6, operations, "score", "embedding", thresholds={"tight": 9000})
+    return Network(
+        name, layout_of_words(WORDS_6), operations, "score", "embedding", thresholds={"tight": 9000}
+    )
 
 
 def any_words(network: Network, n: int, seed: int = 5) -> np.ndarray:

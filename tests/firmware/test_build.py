@@ -19,8 +19,8 @@ from axo.firmware.report import read_report
 from axo.firmware.rtl import simulate
 from axo.firmware.tools import yosys as synthesis
 from axo.interchange.axol1tl import halved_pt
+from axo.layout import find_layout
 from axo.network import (
-    CMS_WORDS,
     Dense,
     FixedType,
     Linear,
@@ -60,7 +60,9 @@ def small_network(name="small", accumulator_bits=16):
         Linear("embedding", "dense1", FixedType(10, 7, True, "RND_CONV", "SAT")),
         SumOfSquares("score", "embedding", FixedType(18, 14, False), score),
     )
-    return Network(name, CMS_WORDS, operations, "score", "embedding", {"loose": 2000, "tight": 10000})
+    return Network(
+        name, find_layout("cms_axol1tl"), operations, "score", "embedding", {"loose": 2000, "tight": 10000}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import pytest
 from axo.firmware.comparison import Result, compare, compare_all, describe_mismatches
 from axo.firmware.stimuli import KINDS, make_stimuli
 from axo.interchange.axol1tl import halved_pt
-from axo.network import CMS_WORDS, FixedType, Linear, Network, Shift, SumOfSquares, evaluate
+from axo.layout import find_layout
+from axo.network import FixedType, Linear, Network, Shift, SumOfSquares, evaluate
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def network():
         Linear("embedding", "scaled", small),
         SumOfSquares("score", "embedding", wide, wide),
     )
-    return Network("tiny", CMS_WORDS, operations, "score", "embedding")
+    return Network("tiny", find_layout("cms_axol1tl"), operations, "score", "embedding")
 
 
 @pytest.fixture(scope="module")

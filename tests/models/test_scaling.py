@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axo.errors import UserError
+from axo.layout import find_layout
 from axo.models.scaling import Scaling, ScalingConfig, learn_scaling
 from axo.network import CMS_WORDS, Network, SumOfSquares, evaluate
 from axo.network.types import FixedType
@@ -90,7 +91,7 @@ def test_inputs_are_those_of_the_network(data):
     np.testing.assert_array_equal(scaling.inputs(words, chunk=17), expected)
     square = FixedType(30, 30, False, "TRN", "SAT")
     operations = (*scaling.operations(), SumOfSquares("score", "network_input", square, square))
-    network = Network("n", CMS_WORDS, operations, "score", "network_input")
+    network = Network("n", find_layout("cms_axol1tl"), operations, "score", "network_input")
     np.testing.assert_array_equal(evaluate(network, words).embedding_word, expected)
 
 

@@ -7,6 +7,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from axo.errors import UserError
+from axo.layout import layout_of_words
 from axo.network import (
     WORDS,
     Dense,
@@ -23,7 +24,6 @@ from axo.network import (
     Word,
     analyse,
 )
-from axo.network.operations import WORD_TYPE
 from axo.network.types import OVERFLOWS, ROUNDINGS
 
 INT16 = np.iinfo(np.int16)
@@ -58,7 +58,7 @@ class _Builder:
         self.words = tuple(draw(st.lists(_words(), min_size=1, max_size=max_size)))
         self.words = tuple(Word(f"w{i}", word.width, word.signed) for i, word in enumerate(self.words))
         self.operations: list[Operation] = []
-        self.types: dict[str, FixedType] = {WORDS: WORD_TYPE}
+        self.types: dict[str, FixedType] = {WORDS: FixedType(16, 16)}
         self.sizes: dict[str, int] = {WORDS: len(self.words)}
 
     def append(self, kind: str, source: str, **wanted) -> str:
@@ -152,7 +152,7 @@ class _Builder:
         embeddings = [name for name, kind in self.types.items() if kind.width <= 31 and name != WORDS]
         network = Network(
             "random",
-            self.words,
+            layout_of_words(self.words),
             tuple(self.operations),
             scores[-1],
             self.draw(st.sampled_from(embeddings)),

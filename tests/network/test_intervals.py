@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from axo.errors import UserError
+from axo.layout import layout_of_words
 from axo.network import Dense, FixedType, Linear, Network, Word, analyse, evaluate, require_sound
 from axo.network.operations import Dot, Offset, Relu, Shift, Subtract, SumOfSquares
 from tests.network.strategies import any_networks, words_for
@@ -117,7 +118,7 @@ def one_dense(accum: FixedType, weight: int = 31) -> Network:
         accum,
     )
     score = Linear("score", "sum", FixedType(16, 16, False, "TRN", "SAT"))
-    return Network("one", words, (dense, score), "score", "sum")
+    return Network("one", layout_of_words(words), (dense, score), "score", "sum")
 
 
 def test_bounds_of_a_dense_layer_are_those_of_its_weights():
@@ -170,14 +171,16 @@ WIDE = FixedType(62, 62)
 )
 def test_values_beyond_int64_are_refused_not_wrapped(operations):
     score = Relu("score", "words", FixedType(16, 16, False))
-    network = Network("big", (Word("a", 16, True),), (*operations, score), "score", "score")
+    network = Network("big", layout_of_words([Word("a", 16, True)]), (*operations, score), "score", "score")
     with pytest.raises(UserError, match=r"'big'.*62 bits"):
         analyse(network)
 
 
 def test_narrower_words_never_widen_a_bound():
     wide = one_dense(FixedType(20, 20))
-    narrow = dataclasses.replace(wide, words=tuple(dataclasses.replace(w, width=3) for w in wide.words))
+    narrow = dataclasses.replace(
+        wide, layout=layout_of_words([dataclasses.replace(w, width=3) for w in wide.words])
+    )
     for name, bounds in analyse(narrow).intervals.items():
         outer = analyse(wide).intervals[name]
         assert (bounds.low >= outer.low).all()

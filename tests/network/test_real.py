@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from axo.network import CMS_WORDS, FixedType, Network, evaluate
+from axo.layout import find_layout
+from axo.network import FixedType, Network, evaluate
 from axo.network.operations import Dense, Linear, Offset, Relu, Shift, SumOfSquares
 from axo.network.real import evaluate_real
 
@@ -26,7 +27,7 @@ def network(input_type=WIDE):
         Dense("dense1", "relu0", second, FixedType(4, 4), np.array([3]), FixedType(5, 5), FixedType(31, 31)),
         SumOfSquares("score", "dense1", FixedType(30, 30, False), FixedType(30, 30, False)),
     )
-    return Network("wide", CMS_WORDS, operations, "score", "dense1", {})
+    return Network("wide", find_layout("cms_axol1tl"), operations, "score", "dense1", {})
 
 
 def weights(net):

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from axo.layout import layout_of_words
 from axo.network import FixedType, Network, Word, evaluate
 from axo.network.operations import Linear, Relu
 from tests.network.strategies import any_networks, words_for
@@ -148,7 +149,7 @@ def test_dropping_nearly_every_bit_still_rounds_right(rounding, drop):
 @pytest.fixture
 def small_network():
     relu = Relu("kept", "words", FixedType(12, 12, False))
-    return Network("small", (Word("pt", 12, False),), (relu,), "kept", "kept")
+    return Network("small", layout_of_words([Word("pt", 12, False)]), (relu,), "kept", "kept")
 
 
 @pytest.mark.parametrize("words", [np.zeros((3, 2), int), np.zeros(3, int)])
@@ -174,4 +175,4 @@ def test_an_embedding_wider_than_int32_is_refused(small_network):
 
     wide = Linear("wide", "words", FixedType(40, 40))
     with pytest.raises(UserError, match="embedding"):
-        Network("wide", small_network.words, (*small_network.operations, wide), "kept", "wide")
+        Network("wide", small_network.layout, (*small_network.operations, wide), "kept", "wide")

@@ -11,6 +11,7 @@ from axo.firmware.rtl.simulate import BACK_TO_BACK, MIXED, Pattern, build_simula
 from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
 from axo.firmware.stimuli import extreme_words, random_words
 from axo.firmware.tools.run import ToolError
+from axo.layout import layout_of_words
 from axo.network import PT_COLUMNS, Word, evaluate
 from tests.firmware.rtl_networks import trigger_network
 
@@ -203,7 +204,7 @@ def test_golden_vectors_through_the_core(golden_network, golden_vectors, tmp_pat
     words = golden_vectors["x"].copy()
     words[:, PT_COLUMNS] *= 2
     wide = tuple(Word(word.name, 16, True) for word in golden_network.words)
-    network = dataclasses.replace(golden_network, words=wide)
+    network = dataclasses.replace(golden_network, layout=layout_of_words(wide))
     design = write_rtl(network, tmp_path / "rtl", RtlConfig(trigger=False), words)
     result = build_simulator(design, tmp_path / "sim").run(words, pattern=Pattern(gap_probability=0.1))
     np.testing.assert_array_equal(result.event, np.arange(20_001))
