@@ -140,7 +140,8 @@ class MenuTruth:
         """The probability that each of the events `near` has the quantity at or above `word`."""
         from scipy.special import ndtr
 
-        return ndtr((self._log[quantity][near] - math.log(max(word - 0.5, 0.5))) / SMEARING)
+        probabilities: Floats = ndtr((self._log[quantity][near] - math.log(max(word - 0.5, 0.5))) / SMEARING)
+        return probabilities
 
     def _weights(self, pileup: float, near: NDArray[np.int64]) -> Floats:
         """The probability that a crossing of mean `pileup` is like each of the events `near`."""
