@@ -30,8 +30,8 @@ def layer_operations(
 
     `head` are the operations before it (from the words of `layout` on), whose bounds give each
     accumulator the fewest bits that cannot overflow. Every QDense is followed by a QActivation; a
-    quantiser that keeps no negative values is a Relu, another one a Linear; a difference gets a type that holds it.
-    Names are those of the layers, after `prefix`.
+    quantiser that keeps no negative values is a Relu, another one a Linear; a difference gets a type
+    that holds it. Names are those of the layers, after `prefix`.
 
     Raises UserError for a layer or quantiser that has no exact operation.
     """

@@ -326,9 +326,11 @@ def _fit_hinges(
     quantum, largest = 2.0 ** (SLOPE_INTEGER - SLOPE_BITS), 2 ** (SLOPE_BITS - 1) - 1
     for i, row in enumerate(table):
         values = _pt_inputs(scaling, int(objects.columns[i]))
-        # A level of surprise is that of the hardest pt that has it: softer ones do not occur.
+        # A level of surprise is that of the hardest pt that has it: softer ones do not occur. The last
+        # one, beyond all of zero bias, begins where the scaling tells a pt from the hardest there is.
         levels, first = np.unique(row, return_index=True)
-        pt = np.append(first[1:] - 1, first[-1])
+        beyond = first[-1] + np.argmax(values[first[-1] :] > values[first[-1] - 1])
+        pt = np.append(first[1:] - 1, beyond)
         wanted = np.linspace(levels[1], levels[-1], features.hinges)[:-1]
         knots[i] = values[[0, *pt[np.searchsorted(levels, wanted)]]]
         pieces = np.clip(values[pt, None] - knots[i], 0, np.diff(knots[i], append=np.inf))
