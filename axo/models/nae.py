@@ -327,9 +327,10 @@ def _fit_hinges(
     for i, row in enumerate(table):
         values = _pt_inputs(scaling, int(objects.columns[i]))
         # A level of surprise is that of the hardest pt that has it: softer ones do not occur. The last
-        # one, beyond all of zero bias, begins where the scaling tells a pt from the hardest there is.
+        # one, beyond all of zero bias, counts from where the scaling tells it from them, up to twice as hard.
         levels, first = np.unique(row, return_index=True)
-        beyond = first[-1] + np.argmax(values[first[-1] :] > values[first[-1] - 1])
+        after = values[first[-1] : 2 * first[-1] + 1]
+        beyond = first[-1] + np.argmax(after > values[first[-1] - 1])
         pt = np.append(first[1:] - 1, beyond)
         wanted = np.linspace(levels[1], levels[-1], features.hinges)[:-1]
         knots[i] = values[[0, *pt[np.searchsorted(levels, wanted)]]]
