@@ -211,10 +211,10 @@ def controller_config(name: str, setting: Setting, word: int) -> ControllerConfi
 def _efold_words(setting: Setting) -> float:
     """Words in which the rate falls by e about the target, at MENU_PILEUP in the prior."""
     from axo.physics.pileup_model import PileupModel
-    from axo.physics.rates import ORBIT_RATE_HZ
+    from axo.physics.rates import collision_rate_khz
 
     model = PileupModel(setting.prior)
-    crossings_khz = setting.truth.bunches * ORBIT_RATE_HZ / 1000
+    crossings_khz = collision_rate_khz(setting.truth.bunches)
     target = math.log(setting.target_khz / crossings_khz)
     return model.word_at(target - 0.5, MENU_PILEUP) - model.word_at(target + 0.5, MENU_PILEUP)
 

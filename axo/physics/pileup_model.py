@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
 from axo.files import read_json, write_json
-from axo.physics.rates import ORBIT_RATE_HZ
+from axo.physics.rates import collision_rate_khz
 
 FORMAT = "axo-score-by-pileup-1"
 
@@ -289,7 +289,7 @@ class PileupModel:
 
     def rate_khz(self, word: ArrayLike, pileup: float, bunches: int) -> Floats:
         """Rate in kHz of a seed with threshold `word` at mean `pileup` with `bunches` colliding."""
-        return np.exp(self.log_fraction(word, pileup)) * (bunches * ORBIT_RATE_HZ / 1000)
+        return np.exp(self.log_fraction(word, pileup)) * collision_rate_khz(bunches)
 
 
 _POSITIONS = np.arange(len(_PILEUPS), dtype=np.float64)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from axo.controllers import Controller, Decision, Measurement, SeedMeasurement
 from axo.errors import UserError
 from axo.files import read_json
-from axo.physics.rates import LUMI_SECTION_S, ORBIT_RATE_HZ
+from axo.physics.rates import LUMI_SECTION_S, collision_rate_khz
 
 from ..fills import FillSection
 
@@ -85,7 +85,7 @@ class MenuTruth:
     def __init__(self, tail: TailEvents, seeds: Sequence[MenuSeed], bunches: int) -> None:
         self.seeds = tuple(seeds)
         self._tail = tail
-        self._crossings_khz = bunches * ORBIT_RATE_HZ / 1000
+        self._crossings_khz = collision_rate_khz(bunches)
         self.bunches = bunches
         self._log = {
             name: np.log(np.maximum(column, 0.5).astype(np.float64)) for name, column in tail.values.items()
