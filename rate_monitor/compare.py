@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -184,11 +184,6 @@ def recovery_table(results: Sequence[Recovery]) -> str:
         texts = [("never" if r.sections is None else str(r.sections)) + f" ({r.above_twice})" for r in row]
         lines.append(f"{kind:<17}" + "".join(f"{text:>16}" for text in texts))
     return "\n".join(lines)
-
-
-def to_json(items: Sequence[Figures | Recovery]) -> list[dict[str, Any]]:
-    """Figures or recoveries as JSON values."""
-    return [asdict(item) for item in items]
 
 
 _COLOURS = {

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from axo import __version__
+from axo.config import to_plain
 from axo.controllers.interface import (
     ControllerConfig,
     Decision,
     Measurement,
-    config_from_json,
     decision_from_json,
     make_controller,
-    to_json,
 )
 from axo.errors import UserError
 
@@ -65,20 +64,6 @@ class Settings:
         return cls(
             controller, control, mode, network, (__version__, make_controller(controller, control).version)
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return {
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
-            "control": to_json(self.control),
-            "versions": list(self.versions),
-        }
-
-    @classmethod
-    def from_json(cls, mapping: dict[str, Any]) -> Settings:
-        """What `to_json` gave."""
-        control = config_from_json(mapping["control"], "journalled settings")
-        return cls(**{**mapping, "control": control, "versions": tuple(mapping["versions"])})
 
 
 @dataclass(frozen=True)
@@ -135,7 +120,7 @@ class Engine:
 
     def _start(self, state: dict[str, Any] | None) -> Step:
         """The same settings go on; other settings begin anew, from the thresholds that are out."""
-        settings = self.settings.to_json()
+        settings = to_plain(self.settings)
         if state is not None and state["settings"] == settings:
             return Step(state, _output())
         alarms: list[dict[str, Any]] = []
@@ -164,7 +149,7 @@ class Engine:
             before = self._controller.following(before, in_force)
         after, decision = self._controller.decide(before, measurement)
         state = {**state, "controller": after}
-        alarms = [dataclasses.asdict(alarm) for alarm in decision.alarms]
+        alarms = to_plain(decision.alarms)
         if not decision.accepted:
             return Step(state, _output(decision=decision, alarms=alarms))
         outside, more = self._outside(state["outside"], measurement, decision)
@@ -277,7 +262,7 @@ def _output(
     return {
         "publish": thresholds is not None,
         "thresholds": thresholds,
-        "decision": None if decision is None else to_json(decision),
+        "decision": None if decision is None else to_plain(decision),
         "measured": None,
         "proposal": proposal,
         "alarms": alarms or [],

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from axo.config import to_plain
 from axo.errors import UserError
 
 from .alarms import SERVICE_ALARMS, AlarmBoard
@@ -177,13 +178,13 @@ class Service:
     # Starting
 
     def _start(self) -> None:
-        say("starting", journal=str(self._journal.path), **self._settings.to_json())
+        say("starting", journal=str(self._journal.path), **to_plain(self._settings))
         self._restore_board()
         for row in self._alarms.active():
             self.metrics.alarm(row.name, row.seed, True)
         self._state = self._rederive()
         step = self._engine.step(self._state, "start", "")
-        text = json.dumps(self._settings.to_json(), sort_keys=True)
+        text = json.dumps(to_plain(self._settings), sort_keys=True)
         self._append("start", text, "start", step, snapshot=True)
         found = self._journal.unpublished()
         if found is not None and self._settings.mode != DRY_RUN:
@@ -200,7 +201,7 @@ class Service:
         state = found.state
         assert state is not None
         later = list(self._journal.entries("WHERE number > ? ORDER BY number", (found.number,)))
-        if state["settings"] == self._settings.to_json():
+        if state["settings"] == to_plain(self._settings):
             derived = state
             for entry in later:
                 step = self._engine.step(derived, entry.kind, entry.input)

@@ -18,7 +18,6 @@ from axo.controllers.interface import (
     measurement_from_json,
     state_from_json,
     state_to_json,
-    to_json,
 )
 
 __all__ = [
@@ -39,5 +38,4 @@ __all__ = [
     "measurement_from_json",
     "state_from_json",
     "state_to_json",
-    "to_json",
 ]

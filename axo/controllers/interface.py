@@ -9,7 +9,6 @@ state`` exactly, and a controller resumed from it takes the same decisions to th
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
 import math
@@ -358,12 +357,6 @@ def state_from_json(text: str) -> State:
     return state
 
 
-def to_json(value: Measurement | Decision | ControllerConfig) -> dict[str, Any]:
-    """A JSON object (no NaN: what is not known is null) that `measurement_from_json` and its kin read."""
-    plain: dict[str, Any] = _plain(value)
-    return plain
-
-
 def measurement_from_json(mapping: Any, place: str = "record") -> Measurement:
     """The measurement in a JSON object; UserError, headed by `place`, names the key of a fault."""
     return parse(Measurement, mapping, place)
@@ -377,18 +370,6 @@ def decision_from_json(mapping: Any, place: str = "decision") -> Decision:
 def config_from_json(mapping: Any, place: str = "configuration") -> ControllerConfig:
     """The configuration in a JSON (or YAML) object; UserError, headed by `place`, names a faulty key."""
     return parse(ControllerConfig, mapping, place)
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if dataclasses.is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
 
 
 def _drop_not_finite(value: Any, *names: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from axo.config import to_plain
 from axo.controllers import (
     ControllerConfig,
     ScoreCounts,
@@ -18,7 +19,7 @@ from axo.controllers import (
 from axo.controllers._pileup import expected_pileup, initial_pileup, observe_pileup
 from axo.controllers._rate_model import Learnt, RateModels
 from axo.errors import UserError
-from axo.physics.pileup_model import PileupModel, tail_fit_to_json
+from axo.physics.pileup_model import PileupModel
 from tests.controllers.records import record
 
 
@@ -235,7 +236,7 @@ def test_resuming_from_json_decides_the_same_to_the_bit(tail_options, name, lumi
 def test_fifty_seeds_are_decided_in_less_than_ten_milliseconds(tail_fit):
     """Processor time of this thread, and the best of many, for the machine may be busy."""
     names = tuple(f"seed{i}" for i in range(50))
-    options = {"models": {name: tail_fit_to_json(tail_fit) for name in names}}
+    options = {"models": {name: to_plain(tail_fit) for name in names}}
     config = ControllerConfig(tuple(SeedConfig(name, 1.0, 3000) for name in names), options=options)
     controller = make_controller("predictive", config)
     histogram = ScoreCounts(tuple(range(3000, 3000 + 64 * 64, 64)), (400,) * 64)
