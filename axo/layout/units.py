@@ -38,7 +38,8 @@ def physical(layout: Layout, words: ArrayLike, kind: str, role: str) -> Floats:
     if words.ndim != 2 or words.shape[1] != len(layout.words):
         raise ValueError(f"words of {layout.name!r} must be (n, {len(layout.words)}), not {words.shape}")
     quantity = layout.kind(kind).quantity(role)
-    values = words[:, layout.columns(kind, role)] * quantity.step_value
+    columns, width = layout.columns(kind, role), len(layout.kind(kind).quantities)
+    values = words[:, columns[0] : columns[-1] + 1 : width] * quantity.step_value
     if quantity.origin:
         values = np.where(layout.present(words, kind), values + quantity.origin, 0.0)
     return values

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 from axo import cli
 from axo.errors import UserError
 from axo.layout import (
+    ROLES,
     Kind,
     Layout,
+    Links,
     Quantity,
     Word,
     bare_layout,
@@ -27,6 +31,8 @@ from axo.layout import (
     read_layout,
 )
 from tests.layout.strategies import layouts, words_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 GOOD = {
     "name": "mine",
@@ -412,3 +418,14 @@ def test_every_shipped_layout_names_its_source_and_its_file():
         layout = find_layout(name)
         assert layout.name == name and len(layout.source) > 100
         assert parse_layout(layout_document(layout), "again") == layout
+
+
+def test_the_documentation_names_every_key_role_and_layout():
+    text = (REPOSITORY / "docs/layouts.md").read_text()
+    keys = [f.name for kind in (Layout, Kind, Quantity, Links) for f in dataclasses.fields(kind)]
+    for name in (*keys, *ROLES, *layout_names()):
+        assert f"`{name}`" in text, name
+    for name in layout_names():
+        assert f"| `{name}` | {len(find_layout(name).words)} |" in text
+    example = yaml.safe_load(text.split("```yaml")[1].split("```")[0])
+    assert len(parse_layout(example, "docs").words) == 6 * 3 + 252
