@@ -136,7 +136,11 @@ class _Word:
                 self._subtract(operation, int(operation.offset[index]), fraction)
 
     def _shift(self, amount: int, kind: FixedType) -> None:
-        if amount > 0 and self.up == self.offset == 0 and self.width is None and self.down == 0:
+        if 0 < amount <= self.up and self.offset == 0 and self.width is None and self.down == 0:
+            # Bits that an earlier operation appended: nothing is lost.
+            self.up -= amount
+            self.low, self.high = self.low >> amount, self.high >> amount
+        elif amount > 0 and self.up == self.offset == 0 and self.width is None and self.down == 0:
             self.half += amount
             self.low, self.high = self.low >> amount, self.high >> amount
         elif amount > 0:
