@@ -10,7 +10,6 @@ from axo.firmware.hls.core import Core, constant_type
 from axo.network import (
     WORDS,
     Dot,
-    FixedType,
     Linear,
     Offset,
     Operation,
@@ -19,6 +18,7 @@ from axo.network import (
     Subtract,
     SumOfSquares,
 )
+
 
 def path_fields(core: Core, core_function: str) -> dict[str, str]:
     """Fields of path.h.in (and of the templates that include it) that depend on the operations."""

@@ -136,8 +136,8 @@ def write_project(
 ) -> HlsProject:
     """Write the project into `folder`, which is replaced as a whole when all is well.
 
-    `words` (n, n_words) of the layout's dtype become the test bench's golden vectors (default: N_VECTORS random
-    ones). Raises UserError when hls4ml cannot express the network (naming the operation), when what
+    `words` (n, n_words) of the layout's dtype become the test bench's golden vectors (default: N_VECTORS
+    random ones). Raises UserError when hls4ml cannot express the network (naming the operation), when what
     it wrote differs from the network, or when the folder cannot be written.
     """
     folder = Path(folder).absolute()
