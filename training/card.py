@@ -6,7 +6,10 @@ from typing import Any
 
 
 def card_markdown(card: dict[str, Any]) -> str:
-    """Readable form of a model card (the JSON that ``axo train`` writes)."""
+    """Readable form of a model card (the JSON that ``axo train`` writes).
+
+    ``data_remark``, where there is one, was added later: what is known now of the data it rests on.
+    """
     sections = [
         _head(card),
         _rates(card),
@@ -20,11 +23,11 @@ def card_markdown(card: dict[str, Any]) -> str:
 
 
 def _head(card: dict[str, Any]) -> str:
-    note = card["config"]["note"].strip()
+    notes = (card["config"]["note"].strip(), card.get("data_remark", ""))
     return (
         f"# {card['name']}\n\nFamily `{card['family']}`, network sha256 `{card['network_sha256']}`.\n"
         "Intervals are Clopper-Pearson, 68.3 %, and statistical only. The signals are simulation, and took "
-        "no part in training or in the choice of the seed." + (f"\n\n{note}" if note else "")
+        "no part in training or in the choice of the seed." + "".join(f"\n\n{note}" for note in notes if note)
     )
 
 

@@ -1,6 +1,6 @@
 """Compare detectors on the same events at the same working points, with uncertainties.
 
-  axo evaluate axo_v3 --background ../shared/data/zerobias_test.h5 --signals ../shared/data/sig_*.h5
+  axo evaluate axo_v3 --background ../shared/data2/zerobias_test.h5 --signals ../shared/data2/sig_*.h5
   axo evaluate axo_v3 my/model mine.network.json --background ZB.h5 --signals A.h5 B.h5 --html page.html
   axo evaluate build/train/axo_v3 --background ZB.h5 --signals A.h5 B.h5      (all seeds, and their spread)
   axo evaluate axo_v3 --background background.h5 --signals Ato4l_lepFilter_13TeV.h5   (ADC2021 files)
@@ -45,11 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``axo evaluate``."""
-    from axo.files import replacing, write_json, write_text
+    from axo.files import check_document, replacing, write_json, write_text
 
     from .evaluation_report import text_of, to_html
 
     document = evaluate(args, say=lambda line: print(line, flush=True))
+    check_document(document, "axo.training", "evaluation_schema.json")
     print(text_of(document))
     folder = Path(args.output) if args.output else None
     pictures: dict[str, bytes] = {}
@@ -73,7 +74,8 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
     """The document of an evaluation; `say` gets lines of progress. Raises UserError for bad input."""
     from axo.errors import UserError
     from axo.firmware.models import find_model
-    from axo.physics.rates import DEFAULT_BUNCHES, ONE_SIGMA
+    from axo.physics.figures import ONE_SIGMA
+    from axo.physics.rates import DEFAULT_BUNCHES
     from axo.provenance import versions
 
     from .candidates import seed_files

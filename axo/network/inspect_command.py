@@ -50,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
             f"  {operation.name:16} {operation.op:14} {network.sizes[operation.name]:3} x {kind!s:32} "
             f"{bounds.low.min() * 2.0**-kind.fraction:g} to {bounds.high.max() * 2.0**-kind.fraction:g}"
         )
-    for overflow in analysis.overflows[:1]:
+    first = {overflow.operation: overflow for overflow in reversed(analysis.overflows)}
+    for overflow in reversed(first.values()):
         print(f"  warning: {overflow}: it can wrap")
     for name, threshold in network.thresholds.items():
         print(f"  working point {name}: score word >= {threshold}")

@@ -13,7 +13,7 @@ from axo.physics.variables import trigger_variables
 
 @pytest.fixture(scope="module")
 def zero_bias(shared):
-    return read_events(shared / "data" / "zerobias_test.h5", limit=100_000).words
+    return read_events(shared / "data2" / "zerobias_test.h5", limit=100_000).words
 
 
 def largest(name, words):

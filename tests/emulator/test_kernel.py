@@ -219,6 +219,20 @@ def test_both_pt_conventions_of_cms_own_emulator(shared, backend, version, conve
         np.testing.assert_array_equal(embedding, vectors[f"mu_word{suffix}"])
 
 
+@pytest.mark.parametrize("backend", COMPILED)
+def test_gelato_is_what_its_published_verilog_gives(shared, backend):
+    """ATLAS's Level-1 network: its accumulators drop bits of every product and wrap."""
+    network = read_network(shared / "golden/gelato_l1.json")
+    with np.load(shared / "golden/gelato_l1_vectors.npz") as vectors:
+        z = vectors["z_word"].astype(np.int64)
+        score, embedding = Kernel(network, 2, backend).evaluate(vectors["x"])
+    np.testing.assert_array_equal(embedding, z)
+    np.testing.assert_array_equal(score, (z * z).sum(axis=1))
+    rng = np.random.default_rng(12)
+    words = rng.integers(-(1 << 15), 1 << 15, (5000, len(network.words))).astype(np.int16)
+    assert_is_the_reference(network, words, backend)
+
+
 @pytest.mark.parametrize("backend", [*COMPILED, "numpy"])
 def test_golden_vectors(golden_network, golden_vectors, backend):
     words = golden_vectors["x"].copy()

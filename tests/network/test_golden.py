@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from axo.cli import main
 from axo.errors import UserError
 from axo.interchange.axol1tl import read_cms_network
 from axo.network import (
@@ -12,8 +13,10 @@ from axo.network import (
     PT_COLUMNS,
     WHOLE_GEV,
     FixedType,
+    analyse,
     evaluate,
     read_network,
+    require_sound,
     with_pt_convention,
     write_network,
 )
@@ -47,6 +50,30 @@ def test_the_production_vhdl_keeps_the_half(shared, version, differing):
     np.testing.assert_array_equal(score_word, expected)
     whole = evaluate(production(shared, version, WHOLE_GEV), words).score_word
     assert np.count_nonzero(whole != expected) == differing
+
+
+def gelato(shared):
+    """ATLAS's Level-1 network, its words, and z as its published Verilog gives it in simulation."""
+    network = read_network(shared / "golden/gelato_l1.json")
+    with np.load(shared / "golden/gelato_l1_vectors.npz") as vectors:
+        return network, vectors["x"], vectors["z_word"]
+
+
+def test_gelato_is_what_its_published_verilog_gives(shared):
+    network, words, z = gelato(shared)
+    result = evaluate(network, words)
+    assert len(words) == 20_000
+    np.testing.assert_array_equal(result.embedding_word, z)
+    np.testing.assert_array_equal(result.score_word, (z.astype(np.int64) ** 2).sum(axis=1))
+
+
+def test_a_wrapping_accumulator_is_named_not_refused(shared, tmp_path, capsys):
+    network, _, _ = gelato(shared)
+    assert "dense1" in {overflow.operation for overflow in analyse(network).overflows}
+    with pytest.raises(UserError, match=r"'dense1'.*widen the accumulator"):
+        require_sound(network)
+    assert main(["inspect", str(shared / "golden/gelato_l1.json")]) == 0
+    assert "warning: operation 'dense1'" in capsys.readouterr().out
 
 
 def test_the_convention_is_changed_there_and_back(production_network):

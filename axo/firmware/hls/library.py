@@ -219,8 +219,8 @@ def time_library(library: Library, words: ArrayLike, *, timeout_s: float = 3600)
 
 def possible_words(network: Network, words: ArrayLike) -> NDArray[np.bool_]:
     """(n,) bool: events of `words` (n, n_words) that a caller can hand over; all within the hardware can."""
-    given = caller_input(network.layout)
-    return np.all(given.holds(checked_words(network, words)), axis=1)
+    held = caller_input(network.layout).holds(checked_words(network, words))
+    return np.asarray(held.all(axis=1))
 
 
 def _require_possible(library: Library, words: NDArray[np.integer]) -> None:

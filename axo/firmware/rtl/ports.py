@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from axo.errors import UserError
-from axo.layout import Kind, Layout, Object, Quantity
+from axo.layout import Kind, Layout, Object
 
 
 @dataclass(frozen=True)
@@ -48,59 +48,56 @@ def place_words(layout: Layout, trigger: bool) -> tuple[tuple[RtlWord, ...], tup
 
     Raises UserError for a presence that the wrapper does not tell (that by a signed pt).
     """
-    places = _Places(layout) if trigger else None
+    names = _names(layout)
+    ports, places = _ports(layout, names) if trigger else ([], {})
+    presence = layout.presence_columns.tolist()
     words, offset = [], 0
-    for item in layout.objects:
-        for column, quantity in zip(item.columns.values(), item.kind.quantities, strict=True):
-            place = places.place(item, column, quantity) if places and quantity.bits else {}
-            word = layout.words[column]
-            words.append(RtlWord(column, word.name, word.width, word.signed, offset, **place))
-            offset += word.width
-    return tuple(words), tuple(places.ports.values()) if places else ()
+    for column, word in enumerate(layout.words):
+        place: dict[str, Any] = {}
+        if column in places:
+            place["port"], place["port_offset"] = places[column]
+            if presence[column] >= 0:
+                place["pt_word"] = presence[column]
+            if presence[column] not in (-1, column):
+                place["present"] = names[_presence_key(layout.objects[layout.object_of_word[column]])]
+        words.append(RtlWord(column, word.name, word.width, word.signed, offset, **place))
+        offset += word.width
+    return tuple(words), tuple(ports)
 
 
-class _Places:
-    """Ports in the order of the layout, with names that are none of another signal's."""
-
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.ports: dict[str, Port] = {}
-        self._names = _port_names(layout)
-        for kind in layout.kinds:
-            if kind.present == "pt" and kind.quantity("pt").signed:
-                raise UserError(
-                    f"layout {layout.name!r}: kind {kind.name!r}: is there when its pt is above 0, which the "
-                    "wrapper does not tell of a signed pt; write the core alone (trigger: false)"
-                )
-            for key, bits in _packed_ports(kind):
-                self.ports[self._names[key]] = Port(self._names[key], bits)
-
-    def place(self, item: Object, column: int, quantity: Quantity) -> dict[str, Any]:
-        """The fields of an RtlWord that say where its word comes from."""
-        kind = item.kind
-        if quantity.lsb is not None:
-            ports = _packed_ports(kind)
-            number, first = divmod(item.first_bit, ports[0][1])
-            name, first = self._names[ports[number][0]], first + quantity.lsb
-        else:
-            name, first = self._names[self.layout.words[column].name], 0
-            self.ports[name] = Port(name, quantity.bits)
-        place: dict[str, Any] = {"port": name, "port_offset": first}
-        if kind.present == "pt":
-            place["pt_word"] = item.columns["pt"]
-            if column != item.columns["pt"]:
-                place["present"] = self._names[_presence_key(item)]
-        return place
+def _ports(layout: Layout, names: dict[str, str]) -> tuple[list[Port], dict[int, tuple[str, int]]]:
+    """The ports in the order of the layout; by column of a word its port and first bit there."""
+    ports, places = [], {}
+    for kind in layout.kinds:
+        if kind.present == "pt" and kind.quantity("pt").signed:
+            raise UserError(
+                f"layout {layout.name!r}: kind {kind.name!r}: is there when its pt is above 0, which the "
+                "wrapper does not tell of a signed pt; write the core alone (trigger: false)"
+            )
+        packed = _packed_ports(kind)
+        ports += [Port(names[key], bits) for key, bits in packed]
+        for item in (item for item in layout.objects if item.kind.name == kind.name):
+            for column, quantity in zip(item.columns.values(), kind.quantities, strict=True):
+                if not quantity.bits:
+                    continue
+                if quantity.lsb is None:
+                    name = names[layout.words[column].name]
+                    ports.append(Port(name, quantity.bits))
+                    places[column] = (name, 0)
+                else:
+                    number, first = divmod(item.first_bit, packed[0][1])
+                    places[column] = (names[packed[number][0]], first + quantity.lsb)
+    return ports, places
 
 
 def _packed_ports(kind: Kind) -> list[tuple[str, int]]:
     """Key and width of the ports that carry a kind's packed objects."""
-    if all(quantity.lsb is None for quantity in kind.quantities):
+    if not kind.bits:
         return []
     if kind.links is None:
         return [(kind.port_name, kind.port_bits)]
     bits = kind.links.bits
-    return [(f"{kind.port_name}_link{number}", bits) for number in range(kind.port_bits // bits)]
+    return [(f"{kind.port_name}_{number}", bits) for number in range(kind.port_bits // bits)]
 
 
 def _presence_key(item: Object) -> str:
@@ -128,7 +125,7 @@ _TAKEN = frozenset(
 )
 
 
-def _port_names(layout: Layout) -> dict[str, str]:
+def _names(layout: Layout) -> dict[str, str]:
     """Names of ports and presence signals by key: lower case (VHDL sees none), all different."""
     keys = [key for kind in layout.kinds for key, _ in _packed_ports(kind)]
     keys += [
@@ -146,7 +143,7 @@ def _port_names(layout: Layout) -> dict[str, str]:
 
 def describe_ports(layout: Layout, ports: Sequence[Port]) -> Iterator[str]:
     """Lines that say what lies where in the `ports`, for the head of the top."""
-    names = _port_names(layout)
+    names = _names(layout)
     packed = {kind: [names[key] for key, _ in _packed_ports(kind)] for kind in layout.kinds}
     in_objects = {name for of_kind in packed.values() for name in of_kind}
     alone = [port for port in ports if port.name not in in_objects]

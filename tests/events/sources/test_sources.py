@@ -75,9 +75,9 @@ def test_samples_are_small_spread_and_say_where_they_are_from():
         sample_path("zerobias")
 
 
-@pytest.mark.parametrize(("name", "every"), [("zerobias_test", 32), ("sig_ttbar", 16), ("sig_A_4l", 16)])
+@pytest.mark.parametrize(("name", "every"), [("zerobias_test", 48), ("sig_ttbar", 16), ("sig_A_4l", 16)])
 def test_samples_are_cuts_of_the_shared_files(shared, assert_same, name, every):
-    whole = read_events(shared / "data" / f"{name}.h5", limit=40_000)
+    whole = read_events(shared / "data2" / f"{name}.h5", limit=40_000)
     sample = read_events(sample_path(name), limit=len(whole[::every]))
     assert_same(sample, whole[::every])
 

@@ -56,7 +56,7 @@ def test_range_and_limit(tmp_path, make_events, assert_same):
 
 
 def test_shared_files_word_for_word(shared):
-    path = shared / "data" / "sig_ttbar.h5"
+    path = shared / "data2" / "sig_ttbar.h5"
     events = read_events(path, limit=3000)
     names = [word.name for word in CMS_WORDS]
     with h5py.File(path) as file:
