@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from axo.errors import UserError
-from axo.layout import Kind, Layout, Object
+from axo.layout import Kind, Layout
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ def place_words(layout: Layout, trigger: bool) -> tuple[tuple[RtlWord, ...], tup
             if presence[column] >= 0:
                 place["pt_word"] = presence[column]
             if presence[column] not in (-1, column):
-                place["present"] = names[_presence_key(layout.objects[layout.object_of_word[column]])]
+                place["present"] = names["present", int(layout.object_of_word[column])]
         words.append(RtlWord(column, word.name, word.width, word.signed, offset, **place))
         offset += word.width
     return tuple(words), tuple(ports)
 
 
-def _ports(layout: Layout, names: dict[str, str]) -> tuple[list[Port], dict[int, tuple[str, int]]]:
+def _ports(layout: Layout, names: _Names) -> tuple[list[Port], dict[int, tuple[str, int]]]:
     """The ports in the order of the layout; by column of a word its port and first bit there."""
     ports, places = [], {}
     for kind in layout.kinds:
@@ -75,18 +75,18 @@ def _ports(layout: Layout, names: dict[str, str]) -> tuple[list[Port], dict[int,
                 "wrapper does not tell of a signed pt; write the core alone (trigger: false)"
             )
         packed = _packed_ports(kind)
-        ports += [Port(names[key], bits) for key, bits in packed]
+        ports += [Port(names["packed", key], bits) for key, bits in packed]
         for item in (item for item in layout.objects if item.kind.name == kind.name):
             for column, quantity in zip(item.columns.values(), kind.quantities, strict=True):
                 if not quantity.bits:
                     continue
                 if quantity.lsb is None:
-                    name = names[layout.words[column].name]
+                    name = names["word", column]
                     ports.append(Port(name, quantity.bits))
                     places[column] = (name, 0)
                 else:
                     number, first = divmod(item.first_bit, packed[0][1])
-                    places[column] = (names[packed[number][0]], first + quantity.lsb)
+                    places[column] = (names["packed", packed[number][0]], first + quantity.lsb)
     return ports, places
 
 
@@ -100,9 +100,8 @@ def _packed_ports(kind: Kind) -> list[tuple[str, int]]:
     return [(f"{kind.port_name}_{number}", bits) for number in range(kind.port_bits // bits)]
 
 
-def _presence_key(item: Object) -> str:
-    return f"{item.kind.port_name}{item.index}_present"
-
+_Names = dict[tuple[str, str | int], str]
+"""Names by what they are of: ("packed", key of the port), ("word", column), ("present", object)."""
 
 # The tops' own names, and words that Verilog or VHDL keeps for itself.
 _TAKEN = frozenset(
@@ -125,16 +124,17 @@ _TAKEN = frozenset(
 )
 
 
-def _names(layout: Layout) -> dict[str, str]:
-    """Names of ports and presence signals by key: lower case (VHDL sees none), all different."""
-    keys = [key for kind in layout.kinds for key, _ in _packed_ports(kind)]
-    keys += [
-        w.name for w, quantity in zip(layout.words, layout.quantities, strict=True) if quantity.lsb is None
-    ]
-    keys += [_presence_key(item) for item in layout.objects]
-    names: dict[str, str] = {}
-    for number, key in enumerate(keys):
-        name = re.sub("_+", "_", key.lower()).strip("_")
+def _names(layout: Layout) -> _Names:
+    """Names of ports and presence signals: lower case (VHDL sees none), all different."""
+    wanted: _Names = {("packed", key): key for kind in layout.kinds for key, _ in _packed_ports(kind)}
+    for column, quantity in enumerate(layout.quantities):
+        if quantity.lsb is None:
+            wanted["word", column] = layout.words[column].name
+    for number, item in enumerate(layout.objects):
+        wanted["present", number] = f"{item.kind.port_name}{item.index}_present"
+    names: _Names = {}
+    for number, (key, text) in enumerate(wanted.items()):
+        name = re.sub("_+", "_", text.lower()).strip("_")
         while name in _TAKEN or name in names.values():
             name = f"{name}_p{number}"
         names[key] = name
@@ -144,7 +144,7 @@ def _names(layout: Layout) -> dict[str, str]:
 def describe_ports(layout: Layout, ports: Sequence[Port]) -> Iterator[str]:
     """Lines that say what lies where in the `ports`, for the head of the top."""
     names = _names(layout)
-    packed = {kind: [names[key] for key, _ in _packed_ports(kind)] for kind in layout.kinds}
+    packed = {kind: [names["packed", key] for key, _ in _packed_ports(kind)] for kind in layout.kinds}
     in_objects = {name for of_kind in packed.values() for name in of_kind}
     alone = [port for port in ports if port.name not in in_objects]
     heading = "Objects, object 0 in the lowest bits of its port" if in_objects else "Words, a port each"

@@ -16,7 +16,7 @@ from axo.firmware.rtl.ports import describe_ports, place_words
 from axo.firmware.rtl.simulate import Pattern, build_simulator
 from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
 from axo.firmware.stimuli import extreme_words, random_words
-from axo.layout import Kind, Layout, Links, Quantity, Word, bare_layout, find_layout
+from axo.layout import Kind, Layout, Links, Quantity, Word, bare_layout, find_layout, layout_names
 from axo.network import evaluate
 from tests.firmware.any_layouts import STYLES, layouts, network_on
 
@@ -78,6 +78,23 @@ def test_no_port_has_the_name_of_another_signal():
     assert all(re.fullmatch(r"[a-z](_?[a-z0-9])*", name) for name in given)
 
 
+def test_objects_and_links_whose_names_run_together_are_told_apart():
+    """Object 11 of A and object 1 at port A1; link 0 of A and the word A_0."""
+    fields = (Quantity("pt", "pt", 4, lsb=0), Quantity("phi", "phi", 4, lsb=4))
+    layout = Layout(
+        "twins",
+        "a test",
+        (
+            Kind("A", 12, fields, 8, "pt", links=Links(1, 8)),
+            Kind("B", 2, fields, 8, "pt", port="A1"),
+            Kind("A_0", 1, (Quantity("", "value", 3),)),
+        ),
+    )
+    words, ports = place_words(layout, trigger=True)
+    assert len({port.name for port in ports}) == len(ports) == 12 + 1 + 1
+    assert len({word.present for word in words if word.present}) == 14
+
+
 def test_the_head_of_the_top_says_what_lies_where():
     layout = find_layout("cms_axol1tl")
     assert list(describe_ports(layout, place_words(layout, trigger=True)[1])) == [
@@ -101,8 +118,19 @@ def test_a_signed_pt_tells_no_presence():
     assert len(place_words(layout, trigger=False)[0]) == 2
 
 
+@pytest.mark.parametrize("name", layout_names())
+def test_words_of_shipped_layouts_lie_apart_within_their_ports(name):
+    require_apart(find_layout(name))
+
+
+@settings(deadline=None)
 @given(layouts())
-def test_no_two_words_share_a_bit_and_all_lie_within_their_port(layout):
+def test_words_of_any_layout_lie_apart_within_their_ports(layout):
+    require_apart(layout)
+
+
+def require_apart(layout):
+    """Every word on bits of its own: within its port, and within `words` of the core."""
     words, ports = place_words(layout, trigger=True)
     width = {port.name: port.width for port in ports}
     taken = set()
