@@ -172,7 +172,7 @@ class _Build:
 
     def _evaluate_rtl(self, design: rtl.RtlDesign) -> None:
         words = self.stimuli.words
-        possible = (rtl.absent_to_zero(design.words, words) == words).all(axis=1)
+        possible = (rtl.absent_to_zero(design.layout, words) == words).all(axis=1)
         # Some more: events before the thresholds are written, or dropped by a reset, do not count.
         n_events = self.options.n_rtl_events + self.options.n_rtl_events // 50 + 64
         rows = self.stimuli.hardware_rows(n_events, possible)
@@ -228,6 +228,7 @@ class _Build:
 
     def _library(self, rows: NDArray[np.int64]) -> Result:
         assert self.library is not None
+        rows = rows[abi.possible_words(self.network, self.stimuli.words[rows])]
         score, embedding = abi.run_library(self.library, self.stimuli.words[rows])
         return Result("library", rows, score, embedding)
 
@@ -291,7 +292,7 @@ class _Build:
             write_text(self.folder / "mismatches.txt", text + "\n")
         return text
 
-    def _trace_emulator(self, words: NDArray[np.int16]) -> dict[str, Ints]:
+    def _trace_emulator(self, words: NDArray[np.integer]) -> dict[str, Ints]:
         """Every tensor of the HLS C++, compiled for that when it is needed."""
         if not (self.project.folder / "emulator_trace").is_file():
             hls.compile_emulator(self.project, trace=True)
