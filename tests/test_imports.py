@@ -51,7 +51,7 @@ def test_help_imports_nothing_heavy(arguments):
 
 
 def test_every_package_is_installed():
-    """setup.cfg lists each folder of modules, with its import name: what is not listed is not in the wheel."""
+    """setup.cfg lists each folder of modules, by its import name: what is not listed is in no wheel."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     listed = set(setup["options"]["packages"].split())

@@ -297,9 +297,7 @@ def _train(
     section = {**(config.decorrelation or {}), "strength": strength}
     config = dataclasses.replace(config, seeds=config.seeds[:1], decorrelation=section if strength else None)
     say(f"strength {strength:g}")
-    _, (fitted,) = fit_seeds(
-        config, model_config, train.words, train.pileup, lambda _: work / f"strength{strength:g}.npz", say
-    )
+    _, (fitted,) = fit_seeds(config, model_config, train, lambda _: work / f"strength{strength:g}.npz", say)
     return fitted.model.export(config.name)
 
 
