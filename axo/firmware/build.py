@@ -36,7 +36,7 @@ from axo.firmware.tools import depth, vendor
 from axo.firmware.tools import yosys as synthesis
 from axo.firmware.tools.reports import Latency, Resources
 from axo.firmware.tools.run import ToolError, find_tool, require_tool, stop_running_tools, tool_version
-from axo.network import digest, evaluate, require_sound, write_network
+from axo.network import analyse, digest, evaluate, write_network
 from axo.network.intervals import Analysis
 from axo.network.types import Ints
 
@@ -85,7 +85,7 @@ def build_firmware(model: Model, options: BuildOptions, budget: Budget, say: Say
     unknown = [backend for backend in options.backends if backend not in BACKENDS]
     if unknown:
         raise UserError(f"backend {unknown[0]!r} is none of {', '.join(BACKENDS)}")
-    analysis = require_sound(model.network)
+    analysis = analyse(model.network)
     folder = options.output / model.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
