@@ -254,7 +254,8 @@ def _with_mean(signals: dict[str, Interval | None]) -> Json:
 
     values = [found.value for found in signals.values() if found is not None]
     mean = {"geometric_mean": float(geometric_mean(values))} if values else {}
-    return plain({"signals": signals, **mean})
+    document: Json = plain({"signals": signals, **mean})
+    return document
 
 
 LARGEST = (1 << 18) - 1
@@ -296,9 +297,7 @@ def _train(
     section = {**(config.decorrelation or {}), "strength": strength}
     config = dataclasses.replace(config, seeds=config.seeds[:1], decorrelation=section if strength else None)
     say(f"strength {strength:g}")
-    _, (fitted,) = fit_seeds(
-        config, model_config, train.words, train.pileup, lambda _: work / f"strength{strength:g}.npz", say
-    )
+    _, (fitted,) = fit_seeds(config, model_config, train, lambda _: work / f"strength{strength:g}.npz", say)
     return fitted.model.export(config.name)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 import axo.decorrelators
 from axo.config import parse
 from axo.errors import UserError, nearest
+from axo.events import Events
 from axo.plugins import modules_defining
 
 Arrays = tuple[NDArray[Any], ...]
@@ -30,11 +31,10 @@ class Method(Protocol):
 
     def prepare(
         self,
-        words: NDArray[np.int16],
+        events: Events,
         frequency: NDArray[np.float64] | None = None,
-        pileup: NDArray[Any] | None = None,
     ) -> Arrays:
-        """Arrays with n rows each, of raw zero-bias `words` (n, 57) and their `pileup` (n,) if known.
+        """Arrays with n rows each, of zero-bias `events`.
 
         `frequency` (n,) is how often events are drawn, relative to others; None: all alike.
         """
