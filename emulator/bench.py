@@ -61,9 +61,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 when scores differ, or 2 for bad input."""
     args = _parser().parse_args(argv)
     try:
+        network = find_model(args.model).network
         report = measure(
-            find_model(args.model).network,
-            read_events(args.words).words,
+            network,
+            read_events(args.words).for_network(network),
             n_events=args.events,
             repeats=args.repeats,
             peers=args.peers,
@@ -113,7 +114,7 @@ def measure(
 ) -> dict[str, Any]:
     """The ``emulator`` part of bench.json: kernel, peers, ratios, limits, machine.
 
-    `words` (any number, 57) int16 are repeated to `n_events`. Raises UserError without a C compiler.
+    `words` (any number, n_words) are repeated to `n_events`. Raises UserError without a C compiler.
     """
     if not len(words):
         raise UserError("the benchmark needs at least one event")

@@ -168,10 +168,11 @@ def _counts(axes: Any, answers: Json, x: Sequence[float], groups: Sequence[Seque
 def _multiplicities(figure: Any, answers: Json) -> bool:
     """How many objects accepted, purely accepted, and all events have."""
     details = answers["working_points"][0]["details"]
-    if not details:
+    if not details or not answers["objects"]:
         return False
     samples = {"all": answers["objects"], "accepted": details["objects"], "pure": details["pure_objects"]}
-    for axes, kind in zip(figure.subplots(1, len(answers["objects"])), answers["objects"], strict=True):
+    panels = figure.subplots(1, len(answers["objects"]), squeeze=False)[0]
+    for axes, kind in zip(panels, answers["objects"], strict=True):
         for label, counts in samples.items():
             if counts and sum(counts[kind]):
                 share = [n / sum(counts[kind]) for n in counts[kind]]

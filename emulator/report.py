@@ -163,6 +163,8 @@ def grouped(rows: Sequence[Json], number: int) -> Iterator[list[Json]]:
 
 def _multiplicities(answers: Json, point: Json) -> Iterator[str]:
     details = point["details"]
+    if not answers["objects"]:
+        return
     yield f"mean number of objects: of all events, of those {point['name']} accepts, of the pure ones"
     rows = []
     for kind, everything in answers["objects"].items():
@@ -185,11 +187,15 @@ def _top_events(answers: Json) -> Iterator[str]:
         seeds = ""
         if "pure" in event:
             seeds = ", pure" if event["pure"] else f", {len(event['seeds'])} seeds"
-        objects = "  ".join(
-            f"{o['kind']} {o['pt_gev']:g}" + (f" ({o['eta']:.1f})" if "eta" in o else "")
-            for o in event["objects"]
-        )
+        objects = "  ".join(_object(o) for o in event["objects"])
         yield f"  {event['score_word']:6}  {place}{seeds}: {objects}"
+
+
+def _object(found: Json) -> str:
+    """Kind, pt or energy (whatever comes first), and eta or the place in an image."""
+    value = next(value for key, value in found.items() if key != "kind")
+    where = f" ({found['eta']:.1f})" if "eta" in found else f" ({found['place']})" if "place" in found else ""
+    return f"{found['kind']} {value:g}{where}"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> Iterator[str]:

@@ -157,8 +157,8 @@ class Bench:
         from axo.physics.sample import Sample, pure_of
         from axo.physics.variables import PILEUP, trigger_variables, variable_names
 
-        names = [n for n in variable_names() if n != PILEUP or zero_bias.pileup is not None]
-        values = trigger_variables(zero_bias.words, names, zero_bias.pileup)
+        names = [n for n in variable_names(zero_bias.layout) if n != PILEUP or zero_bias.pileup is not None]
+        values = trigger_variables(zero_bias, names)
         return cls(
             Sample("zero bias", zero_bias, pure_of(menu, zero_bias)),
             {name: Sample(name, events, pure_of(menu, events)) for name, events in signals.items()},
@@ -180,12 +180,12 @@ class Bench:
         from axo.physics.variables import PRIMARY, trigger_variables
 
         def carry(events: Events) -> Scores:
-            nats = transport.apply(_scores(network, events), trigger_variables(events.words, PRIMARY))
+            nats = transport.apply(_scores(network, events), trigger_variables(events, PRIMARY))
             return np.minimum(np.rint(nats * NATS), LARGEST).astype(np.int64)
 
         transport = fit_transport(
             _scores(network, train),
-            trigger_variables(train.words, PRIMARY),
+            trigger_variables(train, PRIMARY),
             PRIMARY,
             leaf_events=max(min(4000, len(train) // 20), 200),
         )
@@ -304,7 +304,7 @@ def _train(
 def _scores(network: Network, events: Events) -> Scores:
     from axo.scorer import exact_evaluator
 
-    scores = exact_evaluator(network)(events.words)[0].astype(np.int64)
+    scores = exact_evaluator(network)(events.for_network(network))[0].astype(np.int64)
     if scores.max() > LARGEST:
         raise UserError(
             f"{network.name}: score word {scores.max()} is beyond {LARGEST}; measure another network"

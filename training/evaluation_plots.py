@@ -104,7 +104,7 @@ def _dependence(document: Json) -> bytes:
     first = next(iter(found.values()))
     variables = [v for v in first if v != "point" and _has_a_course(found, v)]
     if not variables:
-        variables = ["n_jet"]
+        variables = [v for v in first if v != "point"][:1]
     figure, panels = _panels(len(variables), 2)
     for axes, variable in zip(panels, variables, strict=False):
         for name, detector in found.items():

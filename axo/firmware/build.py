@@ -147,7 +147,7 @@ class _Build:
         from axo.events.sources import read_events, sample_names, sample_path
 
         with self._step("reading and generating words"):
-            recorded = [read_events(path).words for path in self.options.recorded]
+            recorded = [read_events(path).for_network(self.network) for path in self.options.recorded]
             simulated = [read_events(sample_path(name)).words for name in sample_names()]
             stimuli = make_stimuli(self.network, self.options.n_events, recorded, simulated)
         if not recorded:

@@ -84,11 +84,11 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("method", ["decade", "disco"])
 def test_the_score_tells_less(trained, method):
     """The largest mutual information with a primary variable, on events that were not trained on."""
-    words = read_events("sample:zerobias_test").words
-    variables = trigger_variables(words)
+    events = read_events("sample:zerobias_test")
+    variables = trigger_variables(events)
 
     def largest(name):
-        score = evaluate(trained[name][0], words).score_word
+        score = evaluate(trained[name][0], events.words).score_word
         return max(mutual_information(score, column) for column in variables.T)
 
     assert largest(method) < largest("none") / 2
