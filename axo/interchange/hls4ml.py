@@ -270,7 +270,7 @@ class _Top:
         result = unit.type(kind)
         name = call.layer if result == accum else f"{call.layer}_accum"
         dense = Dense(
-            name, sources[0], weight.reshape(n_in, n_out), _plain(weight_type), bias, _plain(bias_type), accum
+            name, sources[0], weight.reshape(n_in, n_out), weight_type.plain, bias, bias_type.plain, accum
         )
         return [dense] if result == accum else [dense, Linear(call.layer, name, result)]
 
@@ -360,11 +360,6 @@ _DENSE_LATENCY = {
     "kernel": ("nnet::DenseLatency",),
     "product": ("nnet::product::mult",),
 }
-
-
-def _plain(kind: FixedType) -> FixedType:
-    """Constants are stored: assigning an integer to its own type changes nothing, so the modes go."""
-    return FixedType(kind.width, kind.integer, kind.signed)
 
 
 def _fields(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal, localcontext
 
 from axo.errors import UserError
-from axo.firmware.hls.core import Core, constant_type
+from axo.firmware.hls.core import Core
 from axo.network import (
     WORDS,
     Dot,
@@ -74,7 +74,7 @@ def _typedefs(core: Core, names: Iterable[str], glue: Iterable[Operation]) -> li
         if isinstance(operation, SumOfSquares):
             lines.append(f"typedef {operation.product_type.cpp} {ids[operation.name]}_product_t;")
         if isinstance(operation, Offset):
-            kind = constant_type(operation.offset_type)
+            kind = operation.offset_type.plain
             lines.append(f"typedef {kind.cpp} {ids[operation.name]}_offset_t;")
     return lines
 

@@ -126,8 +126,7 @@ class _Tracer:
         return [_overflow(_positive(_round(v, kind)), kind) for v in x]
 
     def shift(self, operation: Shift, x: Variables) -> Variables:
-        kind = self.types[operation.input]
-        plain = FixedType(kind.width, kind.integer, kind.signed)
+        plain = self.types[operation.input].plain
         return [cast(v * 2.0 ** -int(s), plain) for v, s in zip(x, operation.shift, strict=True)]
 
     def offset(self, operation: Offset, x: Variables) -> Variables:
