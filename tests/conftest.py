@@ -22,7 +22,16 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def golden_network(shared):
-    """CMS's production network of 2024."""
+    """CMS's production network of 2024 in whole GeV, as the golden vectors have it."""
+    from axo.interchange.axol1tl import read_cms_network
+    from axo.network import WHOLE_GEV
+
+    return read_cms_network(shared / "golden" / "axol1tl_v3.json", pt_convention=WHOLE_GEV)
+
+
+@pytest.fixture(scope="session")
+def production_network(shared):
+    """CMS's production network of 2024 with the half GeV kept, as in the firmware."""
     from axo.interchange.axol1tl import read_cms_network
 
     return read_cms_network(shared / "golden" / "axol1tl_v3.json")

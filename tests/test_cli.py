@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from axo import cli
-from axo.network import write_network
+from axo.network import read_network, write_network
 
 
 def test_every_verb_has_help(capsys):
@@ -27,15 +27,29 @@ def test_inspect_names_a_missing_file(capsys):
     assert capsys.readouterr().err.startswith("axo: error: no/such.json: cannot be read")
 
 
-def test_inspect_imports_the_cms_description(golden_network, shared, tmp_path, capsys):
+def test_inspect_imports_the_cms_description(production_network, shared, tmp_path, capsys):
     output = tmp_path / "v3.json"
     assert (
         cli.main(["inspect", "--cms", str(shared / "golden/axol1tl_v3.json"), "--output", str(output)]) == 0
     )
     shown = capsys.readouterr().out
-    assert "score" in shown and "can reach" in shown
-    write_network(tmp_path / "again.json", golden_network)
+    assert "score" in shown and "can reach" in shown and "pt convention: half kept" in shown
+    write_network(tmp_path / "again.json", production_network)
     assert output.read_bytes() == (tmp_path / "again.json").read_bytes()
+
+
+def test_inspect_makes_the_other_pt_convention(shared, tmp_path, capsys):
+    source, whole, half = (str(tmp_path / f"{name}.json") for name in ("source", "whole", "half"))
+    cli.main(["inspect", "--cms", str(shared / "golden/axol1tl_v3.json"), "--output", source])
+    assert cli.main(["inspect", source, "--pt-convention", "whole-gev", "--output", whole]) == 0
+    assert "pt convention: whole GeV" in capsys.readouterr().out
+    assert cli.main(["inspect", whole, "--pt-convention", "half-kept", "--output", half]) == 0
+    assert "pt convention: half kept" in capsys.readouterr().out
+    first, again = read_network(source), read_network(half)
+    assert [vars(o).keys() for o in first.operations] == [vars(o).keys() for o in again.operations]
+    assert [(o.name, o.op, o.input) for o in first.operations] == [
+        (o.name, o.op, o.input) for o in again.operations
+    ]
 
 
 def test_a_closed_pipe_is_no_error(golden_network, tmp_path):

@@ -29,7 +29,7 @@ from axo.firmware.evaluations import Evaluation, Traced, evaluations
 from axo.firmware.models import Model
 from axo.firmware.report import Document, write_report
 from axo.firmware.tools.run import require_tool, stop_running_tools
-from axo.network import require_sound, write_network
+from axo.network import analyse, write_network
 from axo.network.intervals import Analysis
 from axo.network.types import Ints
 
@@ -52,7 +52,7 @@ def build_firmware(model: Model, options: BuildOptions, budget: Budget, say: Say
     is using.
     """
     asked = backends(options.backends)
-    analysis = require_sound(model.network)
+    analysis = analyse(model.network)
     folder = options.output / model.name
     try:
         folder.mkdir(parents=True, exist_ok=True)

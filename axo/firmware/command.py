@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if args.stages is not None:
         config = dataclasses.replace(config, rtl=dataclasses.replace(config.rtl, stages=args.stages))
 
-    from axo.firmware.build import BuildOptions, build_firmware
+    from axo.firmware.build import build_firmware
+    from axo.firmware.context import BuildOptions
     from axo.firmware.report import budget_table, text_table, verdict_line
 
     options = BuildOptions(

@@ -11,7 +11,8 @@ import numpy as np
 from axo.errors import UserError
 from axo.files import read_json
 from axo.layout import find_layout
-from axo.layout.cms import CMS_WORDS, OBJECTS, PT_COLUMNS
+from axo.layout.cms import OBJECTS
+from axo.network.convention import HALF_KEPT, halving, pt_in_gev
 from axo.network.network import Network
 from axo.network.operations import (
     WORDS,
@@ -27,10 +28,8 @@ from axo.network.types import FixedType, Ints
 
 
 def halved_pt() -> Shift:
-    """CMS networks read whole GeV: pt words // 2, all others as they are (AXOL1TLCondition.cc)."""
-    shift = np.zeros(len(CMS_WORDS), np.int64)
-    shift[PT_COLUMNS] = 1
-    return Shift("halved", WORDS, shift)
+    """Whole GeV: pt words // 2, all others as they are, as CMSSW's emulator did before January 2026."""
+    return Shift("halved", WORDS, halving(find_layout("cms_axol1tl")))
 
 
 def scaled_inputs(
@@ -39,14 +38,21 @@ def scaled_inputs(
     offset_type: FixedType,
     shift: Ints,
     input_type: FixedType,
+    pt_convention: str = HALF_KEPT,
 ) -> list[Operation]:
     """From the words to ``network_input``: (word - offset) >> shift, the pt words halved before.
 
     As scaleNNInputs of the AXOL1TL emulators (cms-hls4ml/AXOL1TL) does; `offset` and `shift` are
-    (57,) integers, the offsets in units of their type's last bit.
+    (57,) integers, the offsets in units of their type's last bit. UserError when `unscaled_type` has
+    no bit for the half GeV that `pt_convention` keeps.
     """
+    if pt_convention == HALF_KEPT and unscaled_type.fraction < 1:
+        raise UserError(
+            f"inputs of type {unscaled_type} have no bit for the half GeV that the firmware keeps: "
+            "ask for whole GeV"
+        )
     return [
-        halved_pt(),
+        *pt_in_gev(find_layout("cms_axol1tl"), pt_convention),
         Linear("unscaled", "halved", unscaled_type),
         Offset("centred", "unscaled", offset, offset_type, unscaled_type),
         Shift("scaled", "centred", shift),
@@ -54,21 +60,24 @@ def scaled_inputs(
     ]
 
 
-def read_cms_network(path: str | os.PathLike[str], name: str = "axol1tl_v3") -> Network:
+def read_cms_network(
+    path: str | os.PathLike[str], name: str = "axol1tl_v3", pt_convention: str = HALF_KEPT
+) -> Network:
     """Import a description like ``golden/axol1tl_v3.json`` (see its keys) as a Network.
 
+    `pt_convention` is HALF_KEPT, as in the firmware, or WHOLE_GEV, as in old test vectors.
     Raises UserError naming the file and the key that is missing or cannot be expressed.
     """
     description = read_json(path)
     try:
-        return _network(description, name)
+        return _network(description, name, pt_convention)
     except KeyError as error:
         raise UserError(f"{path}: key {error} is missing; is this a CMS network description?") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def _network(description: dict[str, Any], name: str) -> Network:
+def _network(description: dict[str, Any], name: str, pt_convention: str) -> Network:
     if tuple(description["inputs"]) != OBJECTS:
         raise UserError(f"inputs {description['inputs']} are not the 19 objects {', '.join(OBJECTS)}")
     operations = scaled_inputs(
@@ -77,6 +86,7 @@ def _network(description: dict[str, Any], name: str) -> Network:
         FixedType(**description["offset_type"]),
         np.array(description["shift"], np.int64),
         FixedType(**description["input_type"]),
+        pt_convention,
     )
     for index, layer in enumerate(description["layers"]):
         build = _LAYERS.get(layer["op"])

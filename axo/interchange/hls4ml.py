@@ -24,6 +24,7 @@ from axo.interchange.axol1tl import scaled_inputs
 from axo.interchange.hls4ml_source import File, Unit
 from axo.layout import find_layout
 from axo.layout.cms import CMS_WORDS
+from axo.network.convention import HALF_KEPT
 from axo.network.network import Network
 from axo.network.operations import (
     WORDS,
@@ -48,14 +49,21 @@ def import_hls(
     scale_inputs: bool = True,
     score_type: FixedType | None = None,
     unscaled_type: FixedType | None = None,
+    pt_convention: str = HALF_KEPT,
 ) -> Network:
     """Import the hls4ml project or its firmware folder `folder`.
 
     `scales` is the file with ad_shift and ad_offsets (default: scales.h in the folder or the one above);
     with `scale_inputs` false the network reads the words as they are. The two types default to the
-    typedefs ``resultsq_t`` and ``unscaled_t``. Raises UserError naming file and line of what cannot be
-    expressed, or what is missing.
+    typedefs ``resultsq_t`` and ``unscaled_t``. `pt_convention` is HALF_KEPT, as in the firmware, or
+    WHOLE_GEV, as in old test vectors (only with `scale_inputs`). Raises UserError naming file and line of
+    what cannot be expressed, or what is missing.
     """
+    if pt_convention != HALF_KEPT and not scale_inputs:
+        raise UserError(
+            f"{folder}: a network that reads the words as they are keeps the half GeV; {pt_convention!r} "
+            "needs scales"
+        )
     place = _firmware_folder(Path(folder))
     unit = Unit(place)
     top = _Top(unit)
@@ -64,7 +72,7 @@ def import_hls(
     input_type = unit.type(top.inputs[0])
     if scale_inputs:
         path = _scales_file(place) if scales is None else Path(scales)
-        operations = _scaled(unit, path, unscaled_type, input_type)
+        operations = _scaled(unit, path, unscaled_type, input_type, pt_convention)
     else:
         operations = [Linear("network_input", WORDS, input_type)]
     layers = top.layers(operations[-1].name)
@@ -109,7 +117,7 @@ def _scales_file(place: Path) -> Path:
 
 
 def _scaled(
-    unit: Unit, path: Path, unscaled_type: FixedType | None, input_type: FixedType
+    unit: Unit, path: Path, unscaled_type: FixedType | None, input_type: FixedType, pt_convention: str
 ) -> list[Operation]:
     unscaled_type = unscaled_type or unit.typedef(UNSCALED_TYPE)
     if unscaled_type is None:
@@ -133,7 +141,7 @@ def _scaled(
     if shift_type.fraction:
         raise UserError(f"{path}: ad_shift of type {shift_type} has a fraction, but shifts are whole bits")
     offset_type, offset = values["ad_offsets"]
-    return scaled_inputs(unscaled_type, offset, offset_type, shift, input_type)
+    return scaled_inputs(unscaled_type, offset, offset_type, shift, input_type, pt_convention)
 
 
 # The top function

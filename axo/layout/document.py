@@ -7,10 +7,13 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from axo.config import parse, read_config
 from axo.errors import UserError, nearest
@@ -70,20 +73,41 @@ def layout_digest(layout: Layout) -> str:
 
 
 def layout_of_words(words: Sequence[Word]) -> Layout:
-    """The shipped layout, or first objects of one, whose words have the names of `words`, in order.
+    """The layout of `words`: a shipped one, or first objects of one, whose words have their names, in order.
 
-    Words may be narrower than the layout's (a network file of version 1 has no layout, and may say
-    less than the hardware's width). A bare layout of single words when there is none.
+    For network files of version 1, which have words alone. Widths stay those of `words`, which may be
+    narrower than the shipped layout's: a quantity gets the widest that it has among the objects of its
+    kind. Objects that come packed must have the layout's own widths, for narrower fields would cut what
+    the hardware sends. Otherwise, and when no layout has the names, a bare layout of single words.
     """
     names = [word.name for word in words]
     for known in layout_names():
         part = _first_objects(_shipped(known), names)
-        if part is not None and all(
-            (word.width <= mine.width and word.signed == mine.signed)
-            for word, mine in zip(words, part.words, strict=True)
-        ):
-            return part
+        narrowed = None if part is None else _narrowed(part, words)
+        if narrowed is not None:
+            return narrowed
     return bare_layout(words)
+
+
+def _narrowed(layout: Layout, words: Sequence[Word]) -> Layout | None:
+    """`layout` with the widths of `words`; None where they do not fit it."""
+    kinds, column = [], 0
+    for kind in layout.kinds:
+        n = len(kind.quantities)
+        mine = np.array([word.width for word in words[column : column + n * kind.count]]).reshape(-1, n)
+        signed = [word.signed for word in words[column : column + n * kind.count]]
+        bits = np.array([quantity.bits for quantity in kind.quantities])
+        if signed != [quantity.signed for quantity in kind.quantities] * kind.count or (mine > bits).any():
+            return None
+        if (mine != bits).any():
+            widths = mine.max(0)
+            if kind.bits or ((widths == 0) != (bits == 0)).any():
+                return None
+            quantities = zip(kind.quantities, widths.tolist(), strict=True)
+            kind = replace(kind, quantities=tuple(replace(q, bits=width) for q, width in quantities))
+        kinds.append(kind)
+        column += n * kind.count
+    return replace(layout, kinds=tuple(kinds))
 
 
 def _first_objects(layout: Layout, names: list[str]) -> Layout | None:

@@ -2,6 +2,7 @@
 
 from axo.layout import Word
 from axo.layout.cms import CMS_WORDS, PT_COLUMNS
+from axo.network.convention import HALF_KEPT, WHOLE_GEV, with_pt_convention
 from axo.network.files import digest, read_network, write_network
 from axo.network.intervals import analyse, require_sound
 from axo.network.network import Network
@@ -22,7 +23,9 @@ from axo.network.types import FixedType
 
 __all__ = [
     "CMS_WORDS",
+    "HALF_KEPT",
     "PT_COLUMNS",
+    "WHOLE_GEV",
     "WORDS",
     "Dense",
     "Dot",
@@ -42,5 +45,6 @@ __all__ = [
     "evaluate",
     "read_network",
     "require_sound",
+    "with_pt_convention",
     "write_network",
 ]

@@ -1,4 +1,8 @@
-"""The network file: JSON with integers and types, never floats; schema-checked, with a digest."""
+"""The network file: JSON with a layout, integers and types; schema-checked, with a digest.
+
+Version 2 carries its layout; a file of version 1 has words alone, whose layout is found by their names
+(axo.layout.layout_of_words). Both are read, version 2 is written.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +17,16 @@ import numpy as np
 
 from axo.errors import UserError, nearest
 from axo.files import read_json, write_text
-from axo.layout import Word, layout_of_words
+from axo.layout import Layout, Word, layout_document, layout_of_words, parse_layout
 from axo.network.network import Network
 from axo.network.operations import OPERATIONS, Operation
 from axo.network.types import FixedType
 
 FORMAT = "axo-network"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+
+_NEW_IN_2 = ("layout", "pt_convention")
 
 
 def read_network(path: str | os.PathLike[str]) -> Network:
@@ -31,9 +38,10 @@ def read_network(path: str | os.PathLike[str]) -> Network:
     document = read_json(path)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise UserError(f'{path}: is not an axo network file (no "format": "{FORMAT}")')
-    if document.get("format_version") != FORMAT_VERSION:
+    version = document.get("format_version")
+    if type(version) is not int or version not in READ_VERSIONS:
         raise UserError(
-            f"{path}: format version {document.get('format_version')!r} is not {FORMAT_VERSION}; "
+            f"{path}: format version {version!r} is none of {', '.join(map(str, READ_VERSIONS))}; "
             "use the axo that wrote it"
         )
     _check_schema(document, path)
@@ -78,12 +86,14 @@ def digest_document(document: dict[str, Any]) -> str:
 
 
 def to_document(network: Network) -> dict[str, Any]:
-    """The JSON document of `network`, digest included."""
+    """The JSON document of `network`, version 2, digest included."""
     document: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "name": network.name,
+        "layout": layout_document(network.layout),
         "words": [dataclasses.asdict(word) for word in network.words],
+        "pt_convention": network.pt_convention,
         "operations": [_operation_document(operation) for operation in network.operations],
         "score": network.score,
         "embedding": network.embedding,
@@ -94,21 +104,64 @@ def to_document(network: Network) -> dict[str, Any]:
 
 
 def from_document(document: dict[str, Any]) -> Network:
-    """The Network that a schema-valid document describes; UserError when it is not well formed."""
-    return Network(
+    """The Network that a schema-valid document describes; UserError when it is not well formed.
+
+    The provenance of one of version 1 gets its digest, and the words of it that became wider.
+    """
+    words = [Word(**word) for word in document["words"]]
+    provenance = document["provenance"]
+    if document["format_version"] == 1:
+        layout = layout_of_words(words)
+        provenance = {**provenance, "version_1": _version_1(document, words, layout)}
+    else:
+        layout = parse_layout(document["layout"], "layout")
+        _require_same_words(words, layout)
+    network = Network(
         name=document["name"],
-        layout=layout_of_words([Word(**word) for word in document["words"]]),
+        layout=layout,
         operations=tuple(_operation(entry) for entry in document["operations"]),
         score=document["score"],
         embedding=document["embedding"],
         thresholds=dict(document["thresholds"]),
-        provenance=document["provenance"],
+        provenance=provenance,
     )
+    if document.get("pt_convention", network.pt_convention) != network.pt_convention:
+        raise UserError(
+            f"pt_convention is {document['pt_convention']!r}, but the operations are those of "
+            f"{network.pt_convention!r}; export or import it again"
+        )
+    return network
 
 
-def schema() -> dict[str, Any]:
+def _version_1(document: dict[str, Any], words: list[Word], layout: Layout) -> dict[str, Any]:
+    widened = {word.name: word.width for word, mine in zip(words, layout.words, strict=True) if word != mine}
+    return {"sha256": document["sha256"]} | ({"narrower_words": widened} if widened else {})
+
+
+def _require_same_words(words: list[Word], layout: Layout) -> None:
+    """UserError naming the first word that is not the layout's."""
+    if len(words) != len(layout.words):
+        raise UserError(f"has {len(words)} words, but its layout {layout.name!r} has {len(layout.words)}")
+    for index, (word, mine) in enumerate(zip(words, layout.words, strict=True)):
+        if word != mine:
+            raise UserError(
+                f"words[{index}] is {_spelt(word)}, but {_spelt(mine)} in its layout {layout.name!r}"
+            )
+
+
+def _spelt(word: Word) -> str:
+    return f"{word.name} of {word.width} bits{', signed' if word.signed else ''}"
+
+
+def schema(version: int = FORMAT_VERSION) -> dict[str, Any]:
     """The JSON schema of the network file."""
-    return json.loads(resources.files("axo.network").joinpath("schema.json").read_text())
+    document: dict[str, Any] = json.loads(resources.files("axo.network").joinpath("schema.json").read_text())
+    if version == 1:
+        for key in _NEW_IN_2:
+            document["required"].remove(key)
+            del document["properties"][key]
+        document["properties"]["format_version"] = {"const": 1}
+    return document
 
 
 def _check_schema(document: dict[str, Any], path: str | os.PathLike[str]) -> None:
@@ -117,7 +170,7 @@ def _check_schema(document: dict[str, Any], path: str | os.PathLike[str]) -> Non
     # JSON schema counts 1.0 as an integer; this file does not.
     draft = jsonschema.Draft202012Validator
     integers = draft.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    validator = jsonschema.validators.extend(draft, type_checker=integers)(schema())
+    validator = jsonschema.validators.extend(draft, type_checker=integers)(schema(document["format_version"]))
     error = jsonschema.exceptions.best_match(validator.iter_errors(document))
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"

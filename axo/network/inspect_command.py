@@ -3,6 +3,11 @@
   axo inspect training/models/axo_v3/network.json
   axo inspect --cms axol1tl_v3.json --output axol1tl_v3.network.json
 
+The pt convention says what the network makes of the half GeV of CMS's pt words: kept, as in the firmware,
+or dropped, as in CMSSW's emulator before January 2026. --pt-convention gives the network with the other one.
+
+  axo inspect axol1tl_v4.json --pt-convention half-kept --output axol1tl_v4.half.network.json
+
 With --cms the input is a CMS description (JSON as in golden/axol1tl_v3.json) and --output
 writes it as a network file that every other command takes.
 """
@@ -17,17 +22,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("network", help="network file (or CMS description with --cms)")
     parser.add_argument("--cms", action="store_true", help="read a CMS network description")
     parser.add_argument("--name", default="axol1tl_v3", help="name for an imported network (%(default)s)")
+    parser.add_argument(
+        "--pt-convention",
+        choices=("half-kept", "whole-gev"),
+        help="make the network so (default: as it is; with --cms half-kept)",
+    )
     parser.add_argument("--output", help="write the network file here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``axo inspect``."""
     from axo.interchange.axol1tl import read_cms_network
-    from axo.network import analyse, digest, read_network, write_network
+    from axo.network import analyse, digest, read_network, with_pt_convention, write_network
+    from axo.network.convention import CONVENTIONS, halving
 
     network = read_cms_network(args.network, args.name) if args.cms else read_network(args.network)
+    if args.pt_convention:
+        network = with_pt_convention(network, CONVENTIONS[args.pt_convention])
     analysis = analyse(network)
     print(f"{network.name}: {len(network.words)} words, score {network.score_type}, sha256 {digest(network)}")
+    if halving(network.layout).any():
+        print(f"  pt convention: {network.pt_convention}")
     for operation in network.operations:
         bounds = analysis.intervals[operation.name]
         kind = network.types[operation.name]
@@ -35,7 +50,8 @@ def run(args: argparse.Namespace) -> int:
             f"  {operation.name:16} {operation.op:14} {network.sizes[operation.name]:3} x {kind!s:32} "
             f"{bounds.low.min() * 2.0**-kind.fraction:g} to {bounds.high.max() * 2.0**-kind.fraction:g}"
         )
-    for overflow in analysis.overflows[:1]:
+    first = {overflow.operation: overflow for overflow in reversed(analysis.overflows)}
+    for overflow in reversed(first.values()):
         print(f"  warning: {overflow}: it can wrap")
     for name, threshold in network.thresholds.items():
         print(f"  working point {name}: score word >= {threshold}")

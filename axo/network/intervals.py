@@ -90,9 +90,11 @@ def analyse(network: Network, hardware_words: bool = True) -> Analysis:
 
 
 def require_sound(network: Network) -> Analysis:
-    """The analysis of `network`; UserError when a dense accumulator could overflow.
+    """The analysis of `network`; UserError when a dense accumulator could wrap.
 
-    Other wraps (a production score sum may have one) are left in the result for the report.
+    For networks made here, whose float parents do not wrap. Production networks may (ATLAS's GELATO does):
+    a wrap is exact arithmetic modulo a power of two, in any order, and every evaluation follows it. Their
+    wraps, like those of a score's sum, are in the analysis for the reports.
     """
     analysis = analyse(network)
     dense = {operation.name for operation in network.operations if isinstance(operation, Dense)}
@@ -179,6 +181,8 @@ class _Analyser:
         weight = operation.weight
         self._guard_products(operation, x, Interval(weight.min(1), weight.max(1)))
         ends = np.stack([x.low[:, None] * weight, x.high[:, None] * weight])
+        if accum.overflow == "WRAP" and max(bits, operation.bias_type.fraction) <= accum.fraction:
+            return self._modular(operation, ends.min(0), ends.max(0), bits)
         total = self._cast(
             operation, "bias", accum, Interval(operation.bias, operation.bias), operation.bias_type.fraction
         )
@@ -190,6 +194,26 @@ class _Analyser:
             if accum.overflow != "WRAP":
                 total = self._accumulate(operation, accum, total, accum.fraction)
         return self._cast(operation, "accumulator", accum, total, accum.fraction)
+
+    def _modular(self, operation: Dense, low: Ints, high: Ints, bits: int) -> Interval:
+        """Products `low` to `high` (n_in, n_out), added modulo the accumulator's width, no bit dropped.
+
+        Products and partial sums may wrap as long as the exact total fits (in Python's integers).
+        """
+        accum = operation.accum_type
+        bias = operation.bias.astype(object) << (accum.fraction - operation.bias_type.fraction)
+        totals = [bias + (end.astype(object).sum(0) << (accum.fraction - bits)) for end in (low, high)]
+        outside = (totals[0] < accum.min_int) | (totals[1] > accum.max_int)
+        unit = 2.0**-accum.fraction
+        for j in np.flatnonzero(outside)[:1]:
+            low_value, high_value = (float(total[j]) * unit for total in totals)
+            self.overflows.append(
+                Overflow(operation.name, "accumulator", int(j), low_value, high_value, accum)
+            )
+        return Interval(
+            np.where(outside, accum.min_int, totals[0]).astype(np.int64),
+            np.where(outside, accum.max_int, totals[1]).astype(np.int64),
+        )
 
     def _sum(self, operation: SumOfSquares, x: Interval, fraction: int) -> Interval:
         if isinstance(operation, Dot):

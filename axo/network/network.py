@@ -10,11 +10,11 @@ import numpy as np
 
 from axo.errors import UserError
 from axo.layout import Layout, Word
-from axo.network.operations import WORDS, Operation, Shift
+from axo.network.convention import HALF_KEPT, WHOLE_GEV, convention_of
+from axo.network.operations import WORDS, Operation
 from axo.network.types import FixedType
 
-HALF_KEPT, WHOLE_GEV = "half kept", "whole GeV"
-"""What a network makes of pt words: all their bits, or whole GeV alone."""
+__all__ = ["HALF_KEPT", "WHOLE_GEV", "Network"]
 
 
 @dataclass(frozen=True)
@@ -74,21 +74,8 @@ class Network:
 
     @cached_property
     def pt_convention(self) -> str:
-        """WHOLE_GEV when the network first halves and floors every pt word, else HALF_KEPT.
-
-        Words of 0.5 GeV a step lose their half that way: CMSSW's emulator before January 2026 did so
-        (CMSSW issue 49753); the firmware and CMSSW since then keep it.
-        """
-        readers = [operation for operation in self.operations if WORDS in operation.inputs]
-        halving = np.zeros(len(self.words), np.int64)
-        halving[self.layout.columns(role="pt")] = 1
-        drops = (
-            len(readers) == 1
-            and isinstance(readers[0], Shift)
-            and halving.any()
-            and np.array_equal(readers[0].shift, halving)
-        )
-        return WHOLE_GEV if drops else HALF_KEPT
+        """HALF_KEPT or WHOLE_GEV: what the operations make of the half GeV of the pt words."""
+        return convention_of(self.layout, self.operations)
 
     @property
     def types(self) -> dict[str, FixedType]:

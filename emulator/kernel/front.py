@@ -53,7 +53,8 @@ class WordProgram:
         t = (z >> self.right).astype(np.int32)
         bit = (t.astype(np.uint16) >> self.tie.astype(np.uint16)).astype(np.int32) & self.odd
         y = _saturated(_saturated(t + self.rounding) + bit) >> self.drop
-        return np.clip(y, self.low, self.high).astype(np.int64) + self.zero
+        result: Ints = np.clip(y, self.low, self.high).astype(np.int64) + self.zero
+        return result
 
     def columns(self, start: int, end: int) -> dict[str, NDArray[np.int16]]:
         """The parameters of words `start` to `end` - 1, by name."""
@@ -136,7 +137,11 @@ class _Word:
                 self._subtract(operation, int(operation.offset[index]), fraction)
 
     def _shift(self, amount: int, kind: FixedType) -> None:
-        if amount > 0 and self.up == self.offset == 0 and self.width is None and self.down == 0:
+        if 0 < amount <= self.up and self.offset == 0 and self.width is None and self.down == 0:
+            # Bits that an earlier operation appended: nothing is lost.
+            self.up -= amount
+            self.low, self.high = self.low >> amount, self.high >> amount
+        elif amount > 0 and self.up == self.offset == 0 and self.width is None and self.down == 0:
             self.half += amount
             self.low, self.high = self.low >> amount, self.high >> amount
         elif amount > 0:

@@ -17,9 +17,12 @@ from axo.emulator.kernel import Kernel, build, kernel
 from axo.emulator.kernel.front import _chain, _is_proved, word_program
 from axo.emulator.kernel.plan import Plan
 from axo.errors import UserError
+from axo.interchange.axol1tl import read_cms_network
 from axo.layout import layout_of_words
 from axo.network import (
+    HALF_KEPT,
     PT_COLUMNS,
+    WHOLE_GEV,
     Dense,
     FixedType,
     Linear,
@@ -30,6 +33,8 @@ from axo.network import (
     SumOfSquares,
     Word,
     evaluate,
+    read_network,
+    with_pt_convention,
     write_network,
 )
 from tests.network.strategies import any_networks, production_networks, words_for
@@ -200,6 +205,34 @@ def test_random_networks_as_optimised_for_users(backend, data):
     assert_is_the_reference(network, data.draw(words_for(network, max_events=150)), backend)
 
 
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize("version", ["v3", "v4"])
+@pytest.mark.parametrize(("convention", "suffix"), [(WHOLE_GEV, ""), (HALF_KEPT, "_half_pt")])
+def test_both_pt_conventions_of_cms_own_emulator(shared, backend, version, convention, suffix):
+    if version == "v3":
+        network = read_cms_network(shared / "golden/axol1tl_v3.json", pt_convention=convention)
+    else:
+        network = with_pt_convention(read_network(shared / "golden/axol1tl_v4.json"), convention)
+    with np.load(shared / f"golden/axol1tl_{version}_two_conventions.npz") as vectors:
+        score, embedding = Kernel(network, 2, backend).evaluate(vectors["x"])
+        np.testing.assert_array_equal(score, vectors[f"score_word{suffix}"])
+        np.testing.assert_array_equal(embedding, vectors[f"mu_word{suffix}"])
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+def test_gelato_is_what_its_published_verilog_gives(shared, backend):
+    """ATLAS's Level-1 network: its accumulators drop bits of every product and wrap."""
+    network = read_network(shared / "golden/gelato_l1.json")
+    with np.load(shared / "golden/gelato_l1_vectors.npz") as vectors:
+        z = vectors["z_word"].astype(np.int64)
+        score, embedding = Kernel(network, 2, backend).evaluate(vectors["x"])
+    np.testing.assert_array_equal(embedding, z)
+    np.testing.assert_array_equal(score, (z * z).sum(axis=1))
+    rng = np.random.default_rng(12)
+    words = rng.integers(-(1 << 15), 1 << 15, (5000, len(network.words))).astype(np.int16)
+    assert_is_the_reference(network, words, backend)
+
+
 @pytest.mark.parametrize("backend", [*COMPILED, "numpy"])
 def test_golden_vectors(golden_network, golden_vectors, backend):
     words = golden_vectors["x"].copy()
@@ -210,16 +243,19 @@ def test_golden_vectors(golden_network, golden_vectors, backend):
 
 
 @pytest.mark.parametrize("backend", COMPILED)
-def test_the_production_network_on_any_int16_words(golden_network, backend):
+@pytest.mark.parametrize("convention", ["golden_network", "production_network"])
+def test_the_production_network_on_any_int16_words(request, convention, backend):
+    network = request.getfixturevalue(convention)
     rng = np.random.default_rng(11)
     words = rng.integers(-(1 << 15), 1 << 15, (5000, 57)).astype(np.int16)
     words[:1000] = rng.choice(np.array([-(1 << 15), -1, 0, 1, (1 << 15) - 1]), (1000, 57))
-    assert_is_the_reference(golden_network, words, backend)
+    assert_is_the_reference(network, words, backend)
 
 
-def test_the_production_network_takes_the_fast_path_throughout(golden_network):
+@pytest.mark.parametrize("convention", ["golden_network", "production_network"])
+def test_the_production_network_takes_the_fast_path_throughout(request, convention):
     """57 bytes straight from the words, three dot products, each with its cast: nothing left to loops."""
-    plan = Plan(golden_network, vnni=True)
+    plan = Plan(request.getfixturevalue(convention), vnni=True)
     assert {name: plan.packings[name].form for name in plan.fronts} == {"network_input": "bytes"}
     assert len(plan.dots) == len(plan.fused) == 3
     assert plan.fronts["network_input"] is not None

@@ -15,16 +15,17 @@ import pytest
 
 from axo.cli import main
 from axo.emulator import replay
-from axo.emulator.answers import Question, answer
+from axo.emulator.answers import Question, answer, check_answers
 from axo.emulator.partial import Partial
 from axo.emulator.report import text_of
 from axo.errors import UserError
 from axo.events import Events
 from axo.events.sources import read_events, sample_path, write_events
 from axo.firmware.models import find_model
-from axo.network import evaluate
+from axo.network import evaluate, write_network
+from axo.physics.figures import clopper_pearson
 from axo.physics.menu import read_menu
-from axo.physics.rates import clopper_pearson, collision_rate_hz
+from axo.physics.rates import collision_rate_hz
 
 THRESHOLDS = (300, 1000, 2500)
 KHZ = collision_rate_hz() / 1000
@@ -95,6 +96,42 @@ def test_rates_and_purity_are_those_of_the_reference(answers, truth):
     for row in answers["scan"]:
         assert row["passed"] == (score >= row["threshold_word"]).sum()
         assert row["pure"] == (pure & (score >= row["threshold_word"])).sum()
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question(("300",), (20,), (5,)),
+        Question(("300",), triggered=True, top=0),
+        Question(("0",)),  # all events pass, more than are kept
+        Question(("262144",)),  # none does
+    ],
+)
+def test_answers_follow_their_schema(result, question):
+    check_answers(answer(result, question))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("scan", 0, "purity"), 0.5),
+        (("scan", 0, "passed"), -1),
+        (("scan", 0, "extra"), 1),
+        (("working_points", 0, "fraction", "low"), "0"),
+        (("working_points", 2, "details", "pileup", 3, "pure"), 1.5),
+        (("seeds", "seeds", 2, "prescale"), None),
+        (("top_events", 0, "objects", 0, "pt_gev"), "12"),
+        (("network", "sha256"), "0"),
+    ],
+)
+def test_damaged_answers_break_their_schema(answers, place, value):
+    damaged = json.loads(json.dumps(answers))
+    inside = damaged
+    for key in place[:-1]:
+        inside = inside[key]
+    inside[place[-1]] = value
+    with pytest.raises(ValueError, match="/".join(map(str, place[:2]))):
+        check_answers(damaged)
 
 
 def test_asked_rates_give_the_smallest_threshold_that_holds_them(answers, truth):
@@ -313,8 +350,12 @@ def test_weighted_events_count_by_their_weight(network, tmp_path):
 # Real systems
 
 
-def test_v3_bits_of_the_2024_trigger_agree_on_every_crossing(shared, tmp_path, capsys):
-    """Four AXO bits equal score >= t on all 3564 crossings, for any t of these ranges."""
+def test_v3_bits_of_the_2024_trigger_agree_on_every_crossing(shared, golden_network, tmp_path, capsys):
+    """Four AXO bits equal score >= t on all 3564 crossings, for any t of these ranges.
+
+    The vectors were made by the emulator that dropped the half GeV.
+    """
+    write_network(tmp_path / "whole_gev.json", golden_network)
     ranges = {438: (15711, 15732), 439: (17564, 17633), 440: (18558, 18621), 441: (20438, 20619)}
     names = dict(
         row.split(",")
@@ -323,7 +364,7 @@ def test_v3_bits_of_the_2024_trigger_agree_on_every_crossing(shared, tmp_path, c
     out = tmp_path / "answers.json"
     arguments = [
         "replay",
-        str(shared / "golden/axol1tl_v3.json"),
+        str(tmp_path / "whole_gev.json"),
         str(shared / "real/ugt/TestVector_L1Menu_Collisions2024_v1_2_0_ttBar.txt.gz"),
         *("--seed-names", str(shared / "real/menus/L1Menu_Collisions2024_v1_2_0_seeds.csv")),
         *("--threshold", *(str(t) for pair in ranges.values() for t in pair)),

@@ -11,8 +11,9 @@ from axo import cli
 from axo.errors import UserError
 from axo.firmware import backends, build, evaluations
 from axo.firmware.budget import read_budget
-from axo.firmware.build import BuildOptions, build_firmware
+from axo.firmware.build import build_firmware
 from axo.firmware.config import FirmwareConfig
+from axo.firmware.context import BuildOptions
 from axo.firmware.hls import library as abi
 from axo.firmware.hls import project as hls
 from axo.firmware.models import Model

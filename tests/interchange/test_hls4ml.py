@@ -13,7 +13,7 @@ from axo.cli import main
 from axo.errors import UserError
 from axo.files import read_json
 from axo.interchange.hls4ml import import_hls
-from axo.network import CMS_WORDS, PT_COLUMNS, FixedType, digest, evaluate, read_network
+from axo.network import CMS_WORDS, HALF_KEPT, PT_COLUMNS, WHOLE_GEV, FixedType, digest, evaluate, read_network
 from tests.events.conftest import hardware_words
 
 SCORE_TYPE = FixedType(18, 14, False)
@@ -133,7 +133,8 @@ def golden(shared):
 def test_v3_as_a_folder_gives_the_score_of_cms(tmp_path, golden, golden_vectors, golden_network, weights):
     folder = write_cms_folder(tmp_path / "AXOL1TL_v3", golden, weights)
     out = tmp_path / "v3.json"
-    assert main(["import", str(folder), "--output", str(out)]) == 0
+    convention = ["--pt-convention", "whole-gev"]
+    assert main(["import", str(folder), "--output", str(out), *convention]) == 0
     network = read_network(out)
     words = golden_vectors["x"].astype(np.int16)
     words[:, PT_COLUMNS] *= 2
@@ -143,6 +144,23 @@ def test_v3_as_a_folder_gives_the_score_of_cms(tmp_path, golden, golden_vectors,
     np.testing.assert_array_equal(found.embedding_word, golden_vectors["mu_word"][step])
     ours = [operation.op for operation in network.operations]
     assert ours == [operation.op for operation in golden_network.operations]
+
+
+def test_the_half_gev_is_kept_unless_asked(tmp_path, golden, shared, production_network):
+    folder = write_cms_folder(tmp_path / "AXOL1TL_v3", golden)
+    network = import_hls(folder)
+    assert network.pt_convention == HALF_KEPT
+    with np.load(shared / "golden/axol1tl_v3_two_conventions.npz") as vectors:
+        words, expected = vectors["x"][::20], vectors["score_word_half_pt"][::20]
+    np.testing.assert_array_equal(evaluate(network, words).score_word, expected)
+    with pytest.raises(UserError, match="'whole GeV' needs scales"):
+        import_hls(folder, scale_inputs=False, pt_convention=WHOLE_GEV)
+    defines = folder / "defines.h"
+    defines.write_text(
+        re.sub(r"typedef \S+ (\S+ )?unscaled_t", "typedef ap_int<18> unscaled_t", defines.read_text())
+    )
+    with pytest.raises(UserError, match="no bit for the half GeV"):
+        import_hls(folder)
 
 
 def test_constants_are_what_the_constructor_of_ap_fixed_makes_of_them(tmp_path, golden):
@@ -424,7 +442,7 @@ int main() {
         input_t scaled[57];
         for (int i = 0; i < 57; i++) {
             if (!(std::cin >> word)) return 0;
-            unscaled_t unscaled = i % 3 ? word : word / 2;
+            unscaled_t unscaled = i % 3 ? unscaled_t(word) : unscaled_t(HALVED);
             unscaled_t centred = unscaled - ad_offsets[i];
             input_t shifted = centred >> ad_shift[i];
             scaled[i] = shifted;
@@ -444,7 +462,8 @@ int main() {
 
 @needs_compiler
 @pytest.mark.slow
-def test_a_whole_cms_model_gives_what_its_compiled_emulator_gives(tmp_path):
+@pytest.mark.parametrize(("convention", "halved"), [(HALF_KEPT, "word * 0.5"), (WHOLE_GEV, "word / 2")])
+def test_a_whole_cms_model_gives_what_its_compiled_emulator_gives(tmp_path, convention, halved):
     """scales.h beside an hls4ml project, scaled and squared by C++ as the emulators of CMS do."""
     rng = np.random.default_rng(11)
     layers, types = v3_style(rng)
@@ -465,7 +484,7 @@ def test_a_whole_cms_model_gives_what_its_compiled_emulator_gives(tmp_path):
         f"const ad_shift_t ad_shift[57] = {{{', '.join(map(str, shifts))}}};\n"
         f"const ad_offset_t ad_offsets[57] = {{{', '.join(map(str, offsets))}}};\n}}\n"
     )
-    (tmp_path / "driver.cpp").write_text(DRIVER)
+    (tmp_path / "driver.cpp").write_text(DRIVER.replace("HALVED", halved))
     # The weights are those of the headers, as in the firmware.
     for path in (nn / "model.cpp", *(nn / "weights").glob("*.h")):
         path.write_text(path.read_text().replace("#ifndef __SYNTHESIS__", "#ifdef LOAD_WEIGHTS_FROM_TXT"))
@@ -477,7 +496,7 @@ def test_a_whole_cms_model_gives_what_its_compiled_emulator_gives(tmp_path):
     done = subprocess.run(["./driver"], input=text, cwd=tmp_path, capture_output=True, text=True, check=True)
     expected = np.array(done.stdout.split(), np.float64)
     assert len(np.unique(expected)) > 200
-    network = import_hls(nn)
+    network = import_hls(nn, pt_convention=convention)
     np.testing.assert_array_equal(evaluate(network, words).score_word, expected)
 
 

@@ -457,7 +457,7 @@ def test_a_copied_journal_goes_on_elsewhere(tmp_path, running):
     assert journalled(second) == expected(30)
 
 
-def test_every_entry_names_its_controller_and_network(tmp_path, running, shared, golden_network):
+def test_every_entry_names_its_controller_and_network(tmp_path, running, shared, production_network):
     write(tmp_path, LOOP.lines[:2])
     one = running(service_config(tmp_path, network=str(shared / "golden" / "axol1tl_v3.json")))
     one.until_decided(2)
@@ -467,7 +467,7 @@ def test_every_entry_names_its_controller_and_network(tmp_path, running, shared,
     journal.close()
     assert len(named) == 1
     controller, network = named.pop()
-    assert controller.startswith("log_pi ") and network == digest(golden_network)
+    assert controller.startswith("log_pi ") and network == digest(production_network)
 
 
 def test_predictive_starts_from_tables_of_scores(tmp_path, running):

@@ -12,8 +12,9 @@ from axo.events.sources import read_events
 from axo.firmware.models import released_models
 from axo.firmware.stimuli import make_stimuli
 from axo.interchange.keras import cost
+from axo.layout import find_layout
 from axo.models.evaluate import compare
-from axo.network import read_network, require_sound
+from axo.network import WHOLE_GEV, read_network, require_sound
 from axo.provenance import words_digest
 from axo.training.card import card_markdown
 
@@ -41,6 +42,9 @@ def test_network_is_sound_and_the_card_is_its_own(folder):
     assert card["network_sha256"] == document["sha256"]
     assert card["provenance"] == network.provenance
     assert sum(c["csd_digits"] for c in card["cost"]) == sum(c.csd_digits for c in cost(network))
+    # They were trained on whole GeV, before CMS's firmware was known to keep the half; the file says so.
+    assert document["format_version"] == 2 and document["pt_convention"] == WHOLE_GEV
+    assert network.layout == find_layout("cms_axol1tl")
     points = {name: point["threshold_word"] for name, point in card["figures"]["rates"].items()}
     assert points == network.thresholds
     assert list(points.values()) == sorted(points.values(), reverse=True)

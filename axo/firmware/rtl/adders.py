@@ -126,6 +126,12 @@ def _solve(
     return min(solutions, key=lambda solution: solution[0].cost + solution[1].cost)
 
 
+def cheapest_sum(x: Sequence[FVariable]) -> FVariable:
+    """The sum of variables (and constants), exact, added in the cheapest order that is as early as any."""
+    terms = [_Term.of(v) for v in x if (v.low, v.high) != (0, 0)]
+    return _value(_sum(terms)) if terms else x[0]
+
+
 def square(v: FVariable) -> FVariable:
     """v * v: squares of three-bit parts and products of their pairs from tables, added up."""
     signed, integers, fraction = (int(part) for part in v.kif)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
-from axo.firmware.rtl.adders import matrix_product, square
+from axo.firmware.rtl.adders import cheapest_sum, matrix_product, square
 from axo.network import (
     WORDS,
     Dense,
@@ -31,8 +31,8 @@ from axo.network import (
     Shift,
     Subtract,
     SumOfSquares,
+    analyse,
     evaluate,
-    require_sound,
 )
 from axo.network.intervals import Analysis, Interval
 
@@ -53,11 +53,11 @@ def trace_network(network: Network, solver_options: dict[str, Any] | None = None
     """The whole of `network` as an alkaid program with one input per word and the score as output.
 
     `solver_options` go to alkaid's solver for constant matrices. Raises UserError naming the
-    operation that cannot be expressed, or that is not sound (require_sound).
+    operation that cannot be expressed.
     """
     from alkaid.trace import FVArray, trace
 
-    analysis = require_sound(network)
+    analysis = analyse(network)
     low = np.array([word.min_int for word in network.words], float)
     high = np.array([word.max_int for word in network.words], float)
     inputs = FVArray.from_lhs(low, high, np.ones_like(low), hwconf=_HARDWARE)
@@ -167,7 +167,12 @@ class _Tracer:
         return [cast(v - half, operation.accum_type) for v in result]
 
     def _half_to_come(self, operation: Dense) -> float:
-        """What rounding adds to the tensor of `operation`, if all that read it do the same; else 0."""
+        """What rounding adds to the tensor of `operation`, if all that read it do the same; else 0.
+
+        Where a total may wrap, the wrap stands between the two additions, which then save nothing.
+        """
+        if any(operation.name == overflow.operation for overflow in self.analysis.overflows):
+            return 0.0
         fraction = operation.accum_type.fraction
         halves = {
             2.0 ** (-reader.type.fraction - 1)
@@ -181,14 +186,21 @@ class _Tracer:
         return halves.pop() if len(halves) == 1 else 0.0
 
     def _in_order(self, operation: Dense, x: Variables) -> Variables:
-        """Products and sums cast one by one, as the reference does: exact for every type, larger."""
+        """Products and sums cast one by one, as the reference does: exact for every type, larger.
+
+        Only a sum that wraps may be done in another order.
+        """
         accum, weight = operation.accum_type, _weights(operation)
         bias = _constants(operation, operation.bias, operation.bias_type.fraction)
         totals = []
         for column, start in zip(weight.T, bias, strict=True):
             total = cast(_constant(x[0], float(start)), accum)
-            for v, w in zip(x, column, strict=True):
-                total = cast(total + cast(v * float(w), accum), accum)
+            products = [cast(v * float(w), accum) for v, w in zip(x, column, strict=True) if w]
+            if accum.overflow == "WRAP":
+                total = cast(cheapest_sum([total, *products]), accum)
+            else:
+                for product in products:
+                    total = cast(total + product, accum)
             totals.append(total)
         return totals
 
@@ -321,13 +333,17 @@ def _saturated(v: FVariable, kind: FixedType, low: float, high: float) -> FVaria
 def _above(v: FVariable, kind: FixedType, low: float, high: float) -> FVariable:
     """A 0/1 variable: `v` is out of the range of `kind`, from the bits at and above its top bit."""
     top = kind.integer - int(kind.signed)
+    # Without a bit at that place `v` is 0 there: then a negative one cannot have ones alone.
+    is_coarse = int(v.kif[2]) < -top
     if v.low < low and v.high <= high and kind.signed:
+        if is_coarse:
+            return v.is_negative()
         return ~_floor(v, -top).unary_bit_op("all") & v.is_negative()
     if v.low >= low and v.low < 0:
         v = v.relu()
     bits = _floor(v, -top)
     some = bits.unary_bit_op("any")
-    if v.low >= 0 or not kind.signed:
+    if v.low >= 0 or not kind.signed or is_coarse:
         return some
     return some & ~bits.unary_bit_op("all")
 

@@ -30,7 +30,7 @@ from axo.firmware.hls.project import (
 )
 from axo.firmware.hls.unrolled import read_unrolled
 from axo.firmware.models import find_model
-from axo.network import Dense, FixedType, evaluate, write_network
+from axo.network import Dense, FixedType, evaluate, read_network, write_network
 from tests.firmware.small_networks import any_words, autoencoder
 from tests.network.strategies import encoder_decoders, production_networks, words_for
 
@@ -65,6 +65,33 @@ def assert_exact(project, words):
 
 def test_a_strategy_is_exact_on_any_int16(compiler, small_project):
     assert_exact(small_project, any_words(small_project.network, 4000))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_accumulators_that_wrap_are_exact(compiler, tmp_path, strategy):
+    """As production networks have them: too narrow for what the bounds allow, and for some of these words."""
+    network = autoencoder()
+    operations = [
+        dataclasses.replace(operation, accum_type=FixedType(13, 6))
+        if isinstance(operation, Dense)
+        else operation
+        for operation in network.operations
+    ]
+    network = dataclasses.replace(network, operations=tuple(operations))
+    words = any_words(network, 4000)
+    wide = evaluate(autoencoder(), words).score_word
+    assert np.count_nonzero(evaluate(network, words).score_word != wide) > 400
+    project = write(tmp_path / "hls", strategy, network)
+    compile_emulator(project)
+    assert_exact(project, words)
+
+
+def test_gelato_is_what_its_published_verilog_gives(compiler, shared, tmp_path):
+    """Its accumulators drop bits of every product and wrap."""
+    project = write(tmp_path / "hls", "latency", read_network(shared / "golden/gelato_l1.json"))
+    compile_emulator(project)
+    with np.load(shared / "golden/gelato_l1_vectors.npz") as vectors:
+        np.testing.assert_array_equal(run_emulator(project, vectors["x"]).embedding_word, vectors["z_word"])
 
 
 @pytest.mark.slow
