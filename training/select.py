@@ -261,36 +261,40 @@ def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float 
 
 def text_of(document: Json) -> str:
     """The ranking for a terminal."""
+    from axo.report import Page, Section, Table
+
     peeked = document["against_signals"] is not None
-    lines = [
-        f"{len(document['candidates'])} networks on {document['data']['events']:,} events of "
-        f"{document['data']['file']}, decisions at {document['rate_khz']:g} kHz",
-        "",
-        "rank  posterior agreement  latent information (nats)"
-        + ("  geometric mean" if peeked else "")
-        + "  candidate",
+    rows = [
+        [
+            str(rank),
+            f"{row['posterior_agreement']:.4f} +- {row['standard_error']:.4f}",
+            f"{row['latent_information']:.3f}",
+            *([f"{row['geometric_mean']:.4f}"] if peeked else []),
+            row["candidate"],
+        ]
+        for rank, row in enumerate(document["candidates"], start=1)
     ]
-    for rank, row in enumerate(document["candidates"], start=1):
-        peek = f"{row['geometric_mean']:14.4f}  " if peeked else ""
-        lines.append(
-            f"{rank:4}  {row['posterior_agreement']:9.4f} +- {row['standard_error']:.4f}  "
-            f"{row['latent_information']:25.3f}  {peek}"
-            f"{row['candidate']}"
-        )
-    for entry in document["groups"] if len(document["groups"]) > 1 else ():
-        lines.append(
-            f"{entry['group']}: {entry['seeds']} seeds, mean agreement {entry['posterior_agreement']:.4f}"
-        )
-    lines += ["", f"chosen without signals: {document['candidates'][0]['candidate']}"]
+    means = ["geometric mean"] if peeked else []
+    header = ["rank", "posterior agreement", "latent information (nats)", *means, "candidate"]
+    table = Table(header, rows, "r" * (len(header) - 1) + "l")
+    groups = [
+        f"{entry['group']}: {entry['seeds']} seeds, mean agreement {entry['posterior_agreement']:.4f}"
+        for entry in (document["groups"] if len(document["groups"]) > 1 else ())
+    ]
+    chosen = [f"chosen without signals: {document['candidates'][0]['candidate']}"]
     if peeked:
         found = document["against_signals"]
-        lines.append(
+        chosen.append(
             f"signals would choose {found['best_by_signals']} (blind rank {found['its_blind_rank']}); rank "
             f"correlation with the geometric-mean efficiency: posterior agreement "
             f"{_number(found['rank_correlation_posterior_agreement'])}, latent information "
             f"{_number(found['rank_correlation_latent_information'])}"
         )
-    return "\n".join(lines)
+    about = (
+        f"{len(document['candidates'])} networks on {document['data']['events']:,} events of "
+        f"{document['data']['file']}, decisions at {document['rate_khz']:g} kHz"
+    )
+    return Page("", [Section(table=table, after=groups), Section(text=chosen)], [about]).terminal()
 
 
 def _number(value: float | None) -> str:

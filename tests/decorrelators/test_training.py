@@ -69,8 +69,8 @@ def trained(tmp_path_factory):
     def train(name, section):
         changed = dataclasses.replace(config, decorrelation=section)
         fitted = fit(
-            changed, model, scaling, events[~held_out], events.words[held_out], 1, folder / f"{name}.npz", name,
-            lambda line: None,
+            changed, model, scaling, events[~held_out], events.words[held_out],
+            1, folder / f"{name}.npz", name, lambda line: None,
         )  # fmt: skip
         return fitted.model.export(name), fitted.validation
 

@@ -150,7 +150,7 @@ def test_document_follows_the_schema(document):
 
 def test_page_is_self_contained(output):
     page = (output / "evaluation.html").read_text()
-    assert page.count("src='data:image/png;base64,") == 5 == len(list(output.glob("*.png")))
+    assert page.count('src="data:image/png;base64,') == 5 == len(list(output.glob("*.png")))
     assert "http" not in page.replace("http-equiv", "")
     for text in (
         "Pure efficiency at a pure rate of 100 kHz",
