@@ -46,7 +46,7 @@ test-fast: $(TEST_STAMP)
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy axo training emulator rate_monitor
+	@$(VENV)/bin/python .ci/check_types.py
 
 bench: $(STAMP)
 	@$(VENV)/bin/python -m axo.emulator.bench --output $(BUILD)/bench.json

@@ -57,7 +57,8 @@ def _run(argv: list[str]) -> int:
     if verb is not None and argv[0] == verb and verb not in VERBS:
         raise UserError(f"unknown command {verb!r}{nearest(verb, list(VERBS))} (see axo --help)")
     arguments = _parser(verb if argv and argv[0] == verb else None).parse_args(argv)
-    return importlib.import_module(VERBS[arguments.verb][0]).run(arguments)
+    status: int = importlib.import_module(VERBS[arguments.verb][0]).run(arguments)
+    return status
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:

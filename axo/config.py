@@ -6,6 +6,7 @@ import dataclasses
 import os
 import types
 import typing
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
@@ -25,7 +26,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     class Loader(yaml.SafeLoader):
         """SafeLoader that refuses duplicate keys, of which PyYAML would silently keep the last."""
 
-        def construct_mapping(self, node, deep=False):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
             keys = [key.value for key, _ in node.value]
             for key in keys:
                 if keys.count(key) > 1:

@@ -24,9 +24,9 @@ def file_digest(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def words_digest(words: NDArray[np.int16]) -> str:
-    """sha256 (hex) of words (n, 57) as little-endian int16, row by row: the same for every file format."""
-    return hashlib.sha256(np.ascontiguousarray(words, "<i2").tobytes()).hexdigest()
+def words_digest(words: NDArray[np.int16] | NDArray[np.int32]) -> str:
+    """sha256 (hex) of words (n, n_words), row by row, little-endian: the same for every file format."""
+    return hashlib.sha256(np.ascontiguousarray(words, words.dtype.newbyteorder("<")).tobytes()).hexdigest()
 
 
 def json_digest(value: Any) -> str:

@@ -1,12 +1,11 @@
 """Answers from partial results: rates, purity, overlaps, efficiencies, each with its interval.
 
-All are fractions of events (of their weight, if they have any) with a central Clopper-Pearson interval;
-with weights that of the effective numbers of events, (sum w)^2 / sum w^2 (Kish), which is approximate.
+All are fractions of events (of their weight, if they have any) as `axo.physics.figures.share` makes them.
+What `answer` gives follows answers_schema.json.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,14 +16,16 @@ from numpy.typing import NDArray
 from axo.emulator.partial import Kept, Partial, Tally
 from axo.emulator.replay import Result
 from axo.errors import UserError, nearest
+from axo.files import check_document, plain, write_json
 from axo.layout.units import KINDS, to_physical
 from axo.network import Network, digest
+from axo.physics.figures import NOTHING, ONE_SIGMA, Accepted, Amount, Interval, share
 from axo.physics.rates import (
     DEFAULT_BUNCHES,
-    ONE_SIGMA,
     ScoreHistogram,
-    clopper_pearson,
-    collision_rate_hz,
+    collision_rate_khz,
+    pure_threshold_for_rate,
+    rate_khz,
     threshold_for_rate,
 )
 
@@ -96,34 +97,46 @@ def answer(result: Result, question: Question) -> Json:
     """All answers as JSON (no NaN; what cannot be known is null or absent)."""
     seeds, samples = result.document["seeds"], result.document["samples"]
     question.require_answerable(result.network, seeds is not None)
-    total = _Sample(result.zero_bias, question, bins=result.document["bins"])
+    total = _Counts(result.zero_bias, question, bins=result.document["bins"])
     points = _working_points(result.network, total, question)
     signals = {
-        samples[group]["name"]: _Sample(partial, question, total.bins)
+        samples[group]["name"]: _Counts(partial, question, total.bins)
         for group, partial in sorted(result.partials.items())
         if group >= 0
     }
-    found: Json = {
-        "format": "axo-replay",
-        "network": {"name": result.network.name, "sha256": digest(result.network)},
-        "normalisation": None if question.triggered else _normalisation(question),
-        "confidence": question.confidence,
-        "samples": samples,
-        "events": total.partial.events,
-        "weighted": total.weighted,
-        "seeds": None if seeds is None else _seeds(seeds, total),
-        "working_points": [_working_point(name, t, total, signals, seeds) for name, t in points],
-        "scan": [_rates(t, total) for t in _scan_thresholds(total)],
-        "overlap_scan": _overlap_scan(total, seeds),
-        "objects": _multiplicities(total.objects()),
-        "signals": {name: _signal(sample, total) for name, sample in signals.items()},
-        "top_events": _top_events(total.partial.kept[: question.top], samples, seeds),
-    }
-    return found
+    return plain(
+        {
+            "format": "axo-replay",
+            "network": {"name": result.network.name, "sha256": digest(result.network)},
+            "normalisation": None if question.triggered else _normalisation(question),
+            "confidence": question.confidence,
+            "samples": samples,
+            "events": total.partial.events,
+            "weighted": total.weighted,
+            "seeds": None if seeds is None else _seeds(seeds, total),
+            "working_points": [_working_point(name, t, total, signals, seeds) for name, t in points],
+            "scan": [_rates(t, total) for t in _scan_thresholds(total)],
+            "overlap_scan": _overlap_scan(total, seeds),
+            "objects": _multiplicities(total.objects()),
+            "signals": {name: _signal(counts, total) for name, counts in signals.items()},
+            "top_events": _top_events(total.partial.kept[: question.top], samples, seeds),
+        }
+    )
 
 
-class _Sample:
-    """A partial result with what is derived from it once."""
+def check_answers(answers: Json) -> None:
+    """ValueError, naming the place, when `answers` break their schema."""
+    check_document(answers, "axo.emulator", "answers_schema.json")
+
+
+def write_answers(path: str, answers: Json) -> None:
+    """Check `answers` and write them as JSON."""
+    check_answers(answers)
+    write_json(path, answers)
+
+
+class _Counts:
+    """A partial result with what is derived from it once: what any threshold accepts."""
 
     def __init__(self, partial: Partial, question: Question, bins: int) -> None:
         self.partial, self.question, self.bins = partial, question, bins
@@ -131,23 +144,24 @@ class _Sample:
         self.above = partial.tallies["scores"].above()
         pure = partial.tallies.get("pure_scores")
         self._pure_above = None if pure is None else pure.above()
+        self.total = _at_least(0, self.above)
 
     @property
     def has_pure(self) -> bool:
         """Whether there are seeds to be pure of."""
         return self._pure_above is not None
 
-    def count(self) -> Amount:
-        """All events."""
-        return self.passed(0)
+    def accepted(self, threshold: int) -> Accepted:
+        """Events at or above the threshold, and those of them in which no other seed fired."""
+        pure = None if self._pure_above is None else _at_least(threshold, self._pure_above)
+        return Accepted(_at_least(threshold, self.above), self.total, pure, self.question.confidence)
 
-    def passed(self, threshold: int) -> Amount:
-        """Events at or above the threshold."""
-        return Amount.at_least(threshold, self.above)
-
-    def purely_passed(self, threshold: int) -> Amount | None:
-        """Those in which no other seed fired; None without seeds."""
-        return None if self._pure_above is None else Amount.at_least(threshold, self._pure_above)
+    def others(self) -> Accepted | None:
+        """Events in which some other unprescaled seed fired; None without seeds."""
+        everything = self.accepted(0)
+        if everything.pure is None:
+            return None
+        return Accepted(everything.passed - everything.pure, self.total, confidence=self.question.confidence)
 
     def histogram(self, name: str) -> ScoreHistogram:
         """The score histogram of a tally of score words."""
@@ -165,61 +179,31 @@ class _Sample:
         """All events at or above the threshold in detail; None when more passed than were kept."""
         kept = self.partial.kept
         above = kept[: int(np.searchsorted(-kept.score.astype(np.int64), -threshold, side="right"))]
-        return above if len(above) == self.passed(threshold).events else None
+        return above if len(above) == _at_least(threshold, self.above).events else None
 
     def objects(self) -> dict[int, Amount]:
         """Events by key of the tally ``objects``."""
         return _amounts(self.partial.tallies["objects"])
 
-    def rate(self, part: Amount) -> Json | None:
-        """The rate of `part` of the events in kHz; None for triggered data."""
-        if self.question.triggered:
-            return None
-        fraction = self.share(part, self.count())
-        khz = collision_rate_hz(self.question.bunches) / 1000
-        return None if fraction is None else {key: value * khz for key, value in fraction.items()}
+    def rate(self, fraction: Interval | None, prescale: float = 1) -> Interval | None:
+        """The rate in kHz of a fraction of these events; None for triggered data."""
+        return None if self.question.triggered else rate_khz(fraction, self.question.bunches, prescale)
 
-    def share(self, part: Amount | None, whole: Amount | None) -> Json | None:
+    def share(self, part: Amount, whole: Amount) -> Interval | None:
         """`part` over `whole` with the bounds of its interval; None of nothing."""
-        return None if part is None or whole is None else share(part, whole, self.question.confidence)
+        return share(part, whole, self.question.confidence)
 
 
-@dataclass(frozen=True)
-class Amount:
-    """Some events: their number, and the sums of their weights and of the squares of these."""
-
-    events: int
-    w: float
-    w2: float
-
-    @classmethod
-    def at_least(cls, threshold: int, above: Tally) -> Amount:
-        """Events with a key of at least `threshold`, from `Tally.above`."""
-        position = min(int(np.searchsorted(above.keys, threshold)), len(above.keys) - 1)
-        (amount,) = _amounts(above[position : position + 1]).values()
-        return amount
-
-    @classmethod
-    def of(cls, kept: Kept, chosen: NDArray[np.bool_] | None = None) -> Amount:
-        """Kept events, or the `chosen` (n,) of them."""
-        events = len(kept) if chosen is None else int(chosen.sum())
-        weights = kept.events.weight
-        if weights is None:
-            return cls(events, events, events)
-        weights = weights if chosen is None else weights[chosen]
-        return cls(events, math.fsum(weights), math.fsum(weights * weights))
+def _at_least(threshold: int, above: Tally) -> Amount:
+    """Events with a key of at least `threshold`, from `Tally.above`."""
+    position = min(int(np.searchsorted(above.keys, threshold)), len(above.keys) - 1)
+    (amount,) = _amounts(above[position : position + 1]).values()
+    return amount
 
 
-def share(part: Amount, whole: Amount, confidence: float) -> Json | None:
-    """`part` of `whole` as value, low, high; None when the whole has no (positive) weight."""
-    if whole.w <= 0 or whole.w2 <= 0:
-        return None
-    value = part.w / whole.w
-    # Without weights both are the numbers of events themselves.
-    effective = whole.w**2 / whole.w2
-    passed = min(max(value, 0.0), 1.0) * effective if whole.w2 != whole.events else part.events
-    low, high = clopper_pearson(passed, effective, confidence)
-    return {"value": value, "low": float(low), "high": float(high)}
+def _amount_of(kept: Kept, chosen: NDArray[np.bool_] | None = None) -> Amount:
+    """Kept events, or the `chosen` (n,) of them."""
+    return Amount.of(np.ones(len(kept), bool) if chosen is None else chosen, kept.events.weight)
 
 
 def _amounts(tally: Tally) -> dict[int, Amount]:
@@ -233,7 +217,7 @@ def _amounts(tally: Tally) -> dict[int, Amount]:
 # Thresholds
 
 
-def _working_points(network: Network, total: _Sample, question: Question) -> list[tuple[str, int]]:
+def _working_points(network: Network, total: _Counts, question: Question) -> list[tuple[str, int]]:
     """Names and thresholds asked for, or else those of the network."""
     points = [
         (text if text in network.thresholds else f"word {text}", threshold_word(network, text))
@@ -244,25 +228,14 @@ def _working_points(network: Network, total: _Sample, question: Question) -> lis
             (f"{khz:g} kHz", threshold_for_rate(total.histogram("scores"), khz * 1000, question.bunches))
         )
     for khz in question.pure_rates_khz:
-        points.append((f"{khz:g} kHz pure", _pure_threshold(total, khz, question.bunches)))
+        threshold = pure_threshold_for_rate(
+            total.histogram("scores"), total.histogram("pure_scores"), khz * 1000, question.bunches
+        )
+        points.append((f"{khz:g} kHz pure", threshold))
     return points or list(network.thresholds.items())
 
 
-def _pure_threshold(total: _Sample, khz: float, bunches: int) -> int:
-    """The smallest threshold whose pure rate does not exceed `khz`."""
-    everything, pure = total.histogram("scores"), total.histogram("pure_scores")
-    # All events that are not pure go where no threshold above 0 counts them.
-    for whole, part in (
-        (everything.counts, pure.counts),
-        (everything.sum_w, pure.sum_w),
-        (everything.sum_w2, pure.sum_w2),
-    ):
-        if whole is not None and part is not None:
-            part[0] += whole.sum() - part.sum()
-    return threshold_for_rate(pure, khz * 1000, bunches)
-
-
-def _scan_thresholds(total: _Sample) -> list[int]:
+def _scan_thresholds(total: _Counts) -> list[int]:
     """Thresholds from all events passing to one, evenly spaced in the logarithm of their number."""
     above = total.above.counts[:-1]
     # The first key at which no more than the wanted number passes.
@@ -277,31 +250,29 @@ def _scan_thresholds(total: _Sample) -> list[int]:
 def _normalisation(question: Question) -> Json:
     return {
         "bunches": question.bunches,
-        "collision_rate_khz": collision_rate_hz(question.bunches) / 1000,
+        "collision_rate_khz": collision_rate_khz(question.bunches),
         "meaning": "all samples that are no signals are taken as zero bias",
     }
 
 
-def _seeds(seeds: Json, total: _Sample) -> Json:
+def _seeds(seeds: Json, total: _Counts) -> Json:
     """What is said of the other seeds: each one's events and rate, and those of their union."""
     fired = _amounts(total.partial.tallies["seeds"])
-    nothing = Amount(0, 0.0, 0.0)
-    everything, pure = total.count(), total.purely_passed(0)
-    assert pure is not None
-    others = Amount(everything.events - pure.events, everything.w - pure.w, everything.w2 - pure.w2)
+    others = total.others()
+    assert others is not None
     return {
         "origin": seeds["origin"],
         "number": len(seeds["names"]),
         "unprescaled": sum(p == 1 and n not in seeds["own"] for n, p in _prescales(seeds)),
         "own": seeds["own"],
         "not_in_the_prescale_table": seeds["unknown"],
-        "any_unprescaled": {"events": others.events, "rate_khz": total.rate(others)},
+        "any_unprescaled": {"events": others.passed.events, "rate_khz": total.rate(others.efficiency)},
         "seeds": [
             {
                 "seed": name,
                 "prescale": prescale,
-                "fired": (amount := fired.get(position, nothing)).events,
-                "rate_khz": _prescaled(total.rate(amount), prescale),
+                "fired": (amount := fired.get(position, NOTHING)).events,
+                "rate_khz": total.rate(total.share(amount, total.total), prescale),
             }
             for position, (name, prescale) in enumerate(_prescales(seeds))
         ],
@@ -312,41 +283,57 @@ def _prescales(seeds: Json) -> list[tuple[str, float]]:
     return list(zip(seeds["names"], seeds["prescales"], strict=True))
 
 
-def _prescaled(rate: Json | None, prescale: float) -> Json | None:
-    """A rate after its prescale; 0 is off."""
-    return rate and {key: value / prescale if prescale else 0.0 for key, value in rate.items()}
+@dataclass(frozen=True)
+class RatePoint:
+    """What one threshold gives in zero bias: rates in kHz (None: triggered data), purity (None: no seeds)."""
+
+    threshold_word: int
+    passed: int
+    fraction: Interval | None
+    rate_khz: Interval | None
+    pure: int | None
+    pure_rate_khz: Interval | None
+    purity: Interval | None
 
 
-def _rates(threshold: int, sample: _Sample) -> Json:
-    """Rate, pure rate and purity at one threshold."""
-    passed, pure = sample.passed(threshold), sample.purely_passed(threshold)
-    return {
-        "threshold_word": threshold,
-        "passed": passed.events,
-        "fraction": sample.share(passed, sample.count()),
-        "rate_khz": sample.rate(passed),
-        "pure": None if pure is None else pure.events,
-        "pure_rate_khz": None if pure is None else sample.rate(pure),
-        "purity": sample.share(pure, passed),
-    }
+def _rates(threshold: int, counts: _Counts) -> RatePoint:
+    accepted = counts.accepted(threshold)
+    return RatePoint(
+        threshold,
+        accepted.passed.events,
+        accepted.efficiency,
+        counts.rate(accepted.efficiency),
+        None if accepted.pure is None else accepted.pure.events,
+        counts.rate(accepted.pure_efficiency),
+        accepted.purity,
+    )
+
+
+@dataclass(frozen=True)
+class SignalPoint:
+    """What one threshold catches of a signal, and what of it no other seed has (None: no seeds)."""
+
+    efficiency: Interval | None
+    pure_efficiency: Interval | None
+
+    @classmethod
+    def of(cls, accepted: Accepted) -> SignalPoint:
+        """Of what is accepted."""
+        return cls(accepted.efficiency, accepted.pure_efficiency)
 
 
 def _working_point(
-    name: str, threshold: int, total: _Sample, signals: dict[str, _Sample], seeds: Json | None
+    name: str, threshold: int, total: _Counts, signals: dict[str, _Counts], seeds: Json | None
 ) -> Json:
     """Everything about one threshold. Details are null when more events passed than were kept."""
     kept = total.kept(threshold)
-    point = {"name": name, **_rates(threshold, total)}
+    point: Json = {"name": name, **plain(_rates(threshold, total))}
     point["signals"] = {
-        signal: {
-            "efficiency": sample.share(sample.passed(threshold), sample.count()),
-            "pure_efficiency": sample.share(sample.purely_passed(threshold), sample.count()),
-        }
-        for signal, sample in signals.items()
+        signal: SignalPoint.of(counts.accepted(threshold)) for signal, counts in signals.items()
     }
     if kept is None:
         point["details"] = None
-        point["keep_needed"] = total.passed(threshold).events
+        point["keep_needed"] = point["passed"]
         return point
     point["details"] = {
         "overlaps": _overlaps(kept, total, seeds),
@@ -358,7 +345,7 @@ def _working_point(
     return point
 
 
-def _overlaps(kept: Kept, total: _Sample, seeds: Json | None) -> list[Json] | None:
+def _overlaps(kept: Kept, total: _Counts, seeds: Json | None) -> list[Json] | None:
     """For each seed that fired with this one: how often, of ours and of its own.
 
     Unprescaled ones first, which take the purity; then the most frequent first.
@@ -366,10 +353,10 @@ def _overlaps(kept: Kept, total: _Sample, seeds: Json | None) -> list[Json] | No
     if seeds is None or kept.events.seed_bits is None:
         return None
     fired = _amounts(total.partial.tallies["seeds"])
-    accepted = Amount.of(kept)
+    accepted = _amount_of(kept)
     found = []
     for position, (name, prescale) in enumerate(_prescales(seeds)):
-        both = Amount.of(kept, kept.events.seed_bits[:, position])
+        both = _amount_of(kept, kept.events.seed_bits[:, position])
         if both.events:
             found.append(
                 {
@@ -385,7 +372,7 @@ def _overlaps(kept: Kept, total: _Sample, seeds: Json | None) -> list[Json] | No
     return sorted(found, key=lambda entry: (entry["prescale"] != 1, -entry["both"], entry["seed"]))
 
 
-def _overlap_scan(total: _Sample, seeds: Json | None) -> list[Json] | None:
+def _overlap_scan(total: _Counts, seeds: Json | None) -> list[Json] | None:
     """The share of accepted events that the most overlapping seeds have too, against threshold."""
     points = {t: kept for t in _scan_thresholds(total) if (kept := total.kept(t)) is not None}
     if seeds is None or not points:
@@ -399,7 +386,7 @@ def _overlap_scan(total: _Sample, seeds: Json | None) -> list[Json] | None:
         {
             "threshold_word": t,
             "of_accepted": {
-                name: total.share(Amount.of(kept, kept.events.seed_bits[:, i]), Amount.of(kept))
+                name: total.share(_amount_of(kept, kept.events.seed_bits[:, i]), _amount_of(kept))
                 for name, i in positions.items()
                 if kept.events.seed_bits is not None
             },
@@ -413,7 +400,7 @@ def _objects_of(kept: Kept) -> dict[int, Amount]:
     for position, kind in enumerate(KINDS.values()):
         present = (kept.events.words[:, kind.words][:, 0::3] > 0).sum(axis=1)
         for number in np.unique(present):
-            keys[64 * position + int(number)] = Amount.of(kept, present == number)
+            keys[64 * position + int(number)] = _amount_of(kept, present == number)
     return keys
 
 
@@ -423,11 +410,11 @@ def _multiplicities(amounts: dict[int, Amount]) -> Json:
     for position, (name, kind) in enumerate(KINDS.items()):
         if name != "MET":
             numbers = range(kind.count + 1)
-            found[name] = [getattr(amounts.get(64 * position + i), "events", 0) for i in numbers]
+            found[name] = [amounts.get(64 * position + i, NOTHING).events for i in numbers]
     return found
 
 
-def _sections(kept: Kept, total: _Sample) -> Json | None:
+def _sections(kept: Kept, total: _Counts) -> Json | None:
     """Accepted and purely accepted events of every lumi section, and whether their rate is steady."""
     if "sections" not in total.partial.tallies:
         return None
@@ -450,7 +437,7 @@ def _sections(kept: Kept, total: _Sample) -> Json | None:
     return {"steadiness": _steadiness(rows), "sections": rows}
 
 
-def _by_pileup(kept: Kept, total: _Sample) -> list[Json] | None:
+def _by_pileup(kept: Kept, total: _Counts) -> list[Json] | None:
     """The same against the number of interactions in the crossing."""
     if "pileup" not in total.partial.tallies or kept.events.pileup is None:
         return None
@@ -458,24 +445,27 @@ def _by_pileup(kept: Kept, total: _Sample) -> list[Json] | None:
     return [{"pileup": row.pop("key"), **row} for row in rows]
 
 
-def _profile(kept: Kept, keys: NDArray[Any], everything: Tally, total: _Sample) -> list[Json]:
+def _profile(kept: Kept, keys: NDArray[Any], everything: Tally, total: _Counts) -> list[Json]:
     """For each key of `everything`: events, accepted and pure ones, and the accepted fraction's rate."""
-    has_pure = total.has_pure
     accepted = _amounts(Tally.of(keys, kept.events.weight))
     weights = None if kept.events.weight is None else kept.events.weight[kept.pure]
     pure = _amounts(Tally.of(keys[kept.pure], weights))
-    nothing = Amount(0, 0.0, 0.0)
     rows = []
     for key, amount in _amounts(everything).items():
-        passed, alone = accepted.get(key, nothing), pure.get(key, nothing)
+        found = Accepted(
+            accepted.get(key, NOTHING),
+            amount,
+            pure.get(key, NOTHING) if total.has_pure else None,
+            total.question.confidence,
+        )
         rows.append(
             {
                 "key": key,
                 "events": amount.events,
-                "passed": passed.events,
-                "pure": alone.events if has_pure else None,
-                "fraction": total.share(passed, amount),
-                "purity": total.share(alone, passed) if has_pure else None,
+                "passed": found.passed.events,
+                "pure": None if found.pure is None else found.pure.events,
+                "fraction": found.efficiency,
+                "purity": found.purity,
             }
         )
     return rows
@@ -492,24 +482,14 @@ def _steadiness(rows: Sequence[Json]) -> Json | None:
     return {"chi2": float(((passed - expected) ** 2 / variance).sum()), "degrees_of_freedom": len(rows) - 1}
 
 
-def _signal(sample: _Sample, total: _Sample) -> Json:
+def _signal(counts: _Counts, total: _Counts) -> Json:
     """A signal's efficiency against the zero-bias threshold scan, and what the other seeds catch."""
-    everything, pure = sample.count(), sample.purely_passed(0)
-    others = (
-        None
-        if pure is None
-        else Amount(everything.events - pure.events, everything.w - pure.w, everything.w2 - pure.w2)
-    )
+    others = counts.others()
     return {
-        "events": everything.events,
-        "any_unprescaled": sample.share(others, everything),
+        "events": counts.total.events,
+        "any_unprescaled": others and others.efficiency,
         "scan": [
-            {
-                "threshold_word": t,
-                "efficiency": sample.share(sample.passed(t), everything),
-                "pure_efficiency": sample.share(sample.purely_passed(t), everything),
-            }
-            for t in _scan_thresholds(total)
+            {"threshold_word": t, **vars(SignalPoint.of(counts.accepted(t)))} for t in _scan_thresholds(total)
         ],
     }
 

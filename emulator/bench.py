@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,11 @@ from axo.firmware.models import find_model
 from axo.firmware.tools.run import tool_version
 from axo.network import Network, digest, evaluate
 from axo.network.reference import apply
+from axo.network.types import Ints
 from axo.provenance import versions
+
+if TYPE_CHECKING:
+    from axo.firmware.hls.core import Core
 
 Words = NDArray[np.int16]
 Scores = NDArray[np.int32]
@@ -251,10 +255,10 @@ def _compile_graph(graph: Any) -> None:
     graph._compile()
 
 
-def _scores_after(core, tensors: dict[str, Any], outputs: dict[str, Any]) -> Scores:
+def _scores_after(core: Core, tensors: dict[str, Ints], outputs: dict[str, Any]) -> Scores:
     """Score words from what hls4ml computed; the rest of the network by the reference."""
     network = core.network
-    found = {name: tensors[name] for name in ("words", *core.inputs)}
+    found: dict[str, Ints] = {name: tensors[name] for name in ("words", *core.inputs)}
     for name, values in outputs.items():
         found[name] = np.rint(values * 2.0 ** network.types[name].fraction).astype(np.int64)
     for operation in network.operations:

@@ -107,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
 def question_of(args: argparse.Namespace) -> Question:
     """The question that the arguments of `add_question` ask."""
     from axo.emulator.answers import Question
-    from axo.physics.rates import DEFAULT_BUNCHES, ONE_SIGMA
+    from axo.physics.figures import ONE_SIGMA
+    from axo.physics.rates import DEFAULT_BUNCHES
 
     return Question(
         tuple(args.threshold),
@@ -122,14 +123,13 @@ def question_of(args: argparse.Namespace) -> Question:
 
 def give(result: Result, question: Question, args: argparse.Namespace) -> None:
     """Print the answers, and write them where asked."""
-    from axo.emulator.answers import answer
+    from axo.emulator.answers import answer, write_answers
     from axo.emulator.report import text_of
-    from axo.files import write_json
 
     answers = answer(result, question)
     print(text_of(answers))
     if args.json:
-        write_json(args.json, answers)
+        write_answers(args.json, answers)
     if args.plots:
         from axo.emulator.plots import draw
 

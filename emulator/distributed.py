@@ -7,10 +7,14 @@ one; as partial results add exactly, the sum is that of a local run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from axo.emulator.partial import Partial
 from axo.emulator.replay import Execute, Job, Task, scan
 from axo.errors import UserError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
 
 RETRIES = 3
 """Further attempts at a task that failed with anything but a fault of the input."""
@@ -47,13 +51,13 @@ def on_cluster(address: str) -> Execute:
     return execute
 
 
-def _run(client, job: Job, tasks: Sequence[Task], in_flight: int) -> Iterator[tuple[Task, Partial]]:
+def _run(client: Client, job: Job, tasks: Sequence[Task], in_flight: int) -> Iterator[tuple[Task, Partial]]:
     import distributed
 
     waiting = iter(tasks)
-    running = {}
+    running: dict[Future[Partial | UserError], Task] = {}
 
-    def submit() -> list:
+    def submit() -> list[Future[Partial | UserError]]:
         task = next(waiting, None)
         if task is None:
             return []
@@ -71,10 +75,10 @@ def _run(client, job: Job, tasks: Sequence[Task], in_flight: int) -> Iterator[tu
             completed.add(new)
 
 
-def _outcome(future) -> Partial:
+def _outcome(future: Future[Partial | UserError]) -> Partial:
     """The result of a finished task; UserError for a fault of the input or of the cluster."""
     import distributed
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     try:
         outcome = future.result()

@@ -142,19 +142,17 @@ def _pileup(figure: Any, answers: Json) -> bool:
 
 def _counts(axes: Any, answers: Json, x: Sequence[float], groups: Sequence[Sequence[Json]]) -> None:
     """Rates of accepted and pure events in groups, with Clopper-Pearson intervals of their counts."""
-    from axo.physics.rates import clopper_pearson
+    from axo.files import plain
+    from axo.physics.figures import Amount, share
 
     norm = answers["normalisation"]
     scale = 1.0 if norm is None else norm["collision_rate_khz"]
-    events = [sum(row["events"] for row in group) for group in groups]
+    events = [Amount.counted(sum(row["events"] for row in group)) for group in groups]
     keys = ("passed", "pure") if answers["seeds"] else ("passed",)
     for key, colour in zip(keys, ("C0", "C1"), strict=False):
-        counts = [sum(row[key] for row in group) for group in groups]
-        low, high = clopper_pearson(counts, events, answers["confidence"])
-        values = [
-            {"value": k / n * scale, "low": a * scale, "high": b * scale}
-            for k, n, a, b in zip(counts, events, low, high, strict=True)
-        ]
+        parts = [Amount.counted(sum(row[key] for row in group)) for group in groups]
+        found = (share(k, n, answers["confidence"]) for k, n in zip(parts, events, strict=True))
+        values = [plain(value.scaled(scale)) for value in found if value is not None]
         label = {"passed": "all accepted", "pure": "pure"}[key]
         y = [v["value"] for v in values]
         aside = 0.003 * (max(x) - min(x)) * (key == "pure")

@@ -50,7 +50,7 @@ _FORMAT = "axo-replay-partial-1"
 
 
 @dataclass(frozen=True)
-class Sample:
+class EventFile:
     """A file of events: where it is, how many events it has, and its size and time as a fingerprint."""
 
     path: str
@@ -110,7 +110,7 @@ class Job:
     """What is replayed: a network on samples, the other seeds (None: no purity), and how much is kept."""
 
     network: Network
-    samples: tuple[Sample, ...]
+    samples: tuple[EventFile, ...]
     seeds: Seeds | None = None
     seed_names: str | None = None
     format: str | None = None
@@ -176,7 +176,7 @@ ZERO_BIAS = -1
 
 def find_samples(
     paths: Sequence[str], signals: Sequence[str] = (), format: str | None = None
-) -> tuple[Sample, ...]:
+) -> tuple[EventFile, ...]:
     """The files of a job, opened once to count their events; UserError for one that cannot be read."""
     samples = []
     for path, signal in [*((p, False) for p in paths), *((p, True) for p in signals)]:
@@ -185,7 +185,7 @@ def find_samples(
         status = file.stat()
         name = file.name.split(".")[0]
         samples.append(
-            Sample(str(file.resolve()), name, events, f"{status.st_size}:{status.st_mtime_ns}", signal)
+            EventFile(str(file.resolve()), name, events, f"{status.st_size}:{status.st_mtime_ns}", signal)
         )
     places = [sample.path for sample in samples]
     for place in places:
@@ -199,7 +199,7 @@ def find_samples(
 
 
 def find_seeds(
-    sample: Sample,
+    sample: EventFile,
     menu: Menu | None,
     prescales: PrescaleTable | None = None,
     column: str | None = None,

@@ -15,10 +15,14 @@ restart goes on where it was, also after a crash.
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from axo.errors import UserError
 
 from .simulate import add_simulation_arguments
+
+if TYPE_CHECKING:
+    from .config import ServiceConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +82,7 @@ def _serve(args: argparse.Namespace) -> int:
     return 0
 
 
-def _config(args: argparse.Namespace):
+def _config(args: argparse.Namespace) -> ServiceConfig:
     """The configuration file with what the command line says otherwise."""
     from dataclasses import replace
 

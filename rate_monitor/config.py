@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from axo.config import read_config
-from axo.controllers.interface import LUMI_SECTION_S, ControllerConfig
+from axo.controllers.interface import ControllerConfig
 from axo.errors import UserError
+from axo.physics.rates import LUMI_SECTION_S
 
 from .engine import APPLY, MODES, Settings
 

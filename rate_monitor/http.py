@@ -42,6 +42,7 @@ from . import metrics
 from .config import HttpConfig
 from .logs import say
 from .service import Service
+from .view import Board
 
 MAXIMUM_BODY_BYTES = 4096
 MAXIMUM_WATCHERS = 64
@@ -194,7 +195,7 @@ class Handler(BaseHTTPRequestHandler):
         self._json(200, {"entry": number})
 
     @property
-    def _board(self) -> Any:
+    def _board(self) -> Board:
         return self.server.service.board
 
     def _metrics(self) -> None:

@@ -7,7 +7,15 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from axo.controllers import ControllerConfig
+    from axo.physics.pileup_model import ScoreByPileup, TailFit
+
+    from .fills import FillSection
+    from .scenarios import Fault, SeedTruth
+    from .scenarios.simulator import Player, Trace
 
 CONTROLLERS = ("fixed", "pd", "log_pi", "predictive")
 SEED_NAME = "AXO"
@@ -56,9 +64,9 @@ def add_simulation_arguments(parser: argparse.ArgumentParser) -> None:
 class Setting:
     """All that a comparison needs beside the fill (see `add_simulation_arguments`)."""
 
-    truth: Any
-    counts: Any
-    prior: Any
+    truth: SeedTruth
+    counts: ScoreByPileup
+    prior: TailFit
     target_khz: float = 1.0
     band: float = 0.1
     noise_seed: int = 1
@@ -119,8 +127,8 @@ def setting_of(args: argparse.Namespace, bunches: int) -> Setting:
 
 
 def compare(
-    sections: Sequence[Any], names: Sequence[str], setting: Setting, faults: str | None, title: str
-) -> tuple[dict[str, Any], list[Any]]:
+    sections: Sequence[FillSection], names: Sequence[str], setting: Setting, faults: str | None, title: str
+) -> tuple[dict[str, Any], list[Trace]]:
     """Simulate, print the tables, and return them as a JSON value, with the traces of the fill."""
     from .compare import bars, figures, table, to_json
     from .scenarios import read_faults
@@ -152,8 +160,8 @@ def compare(
 
 
 def run_all(
-    sections: Sequence[Any], names: Sequence[str], setting: Setting, faults: Sequence[Any] = ()
-) -> list[Any]:
+    sections: Sequence[FillSection], names: Sequence[str], setting: Setting, faults: Sequence[Fault] = ()
+) -> list[Trace]:
     """Traces of both oracles and all controllers `names`."""
     from axo.controllers import make_controller
 
@@ -162,7 +170,7 @@ def run_all(
 
     scenario = Scenario.of_fill(sections, setting.truth, SEED_NAME, faults)
     word = initial_word(sections, setting)
-    players: list[Any] = [
+    players: list[Player] = [
         Oracle.last(scenario, setting.target_khz, word, setting.delay),
         Oracle.forecast(scenario, setting.target_khz, word, setting.delay),
     ]
@@ -170,7 +178,7 @@ def run_all(
     return [simulate(scenario, player, setting.noise_seed) for player in players]
 
 
-def initial_word(sections: Sequence[Any], setting: Setting) -> int:
+def initial_word(sections: Sequence[FillSection], setting: Setting) -> int:
     """Where all start, and `fixed` stays: a static menu's threshold, exact at MENU_PILEUP."""
     from axo.errors import UserError
 
@@ -179,7 +187,7 @@ def initial_word(sections: Sequence[Any], setting: Setting) -> int:
     return round(setting.truth.word(setting.target_khz, MENU_PILEUP))
 
 
-def controller_config(name: str, setting: Setting, word: int) -> Any:
+def controller_config(name: str, setting: Setting, word: int) -> ControllerConfig:
     """The configuration that controller `name` is simulated with: all know what `setting.prior` says."""
     from axo.controllers import ControllerConfig, SeedConfig
     from axo.physics.pileup_model import tail_fit_to_json
@@ -203,15 +211,17 @@ def controller_config(name: str, setting: Setting, word: int) -> Any:
 def _efold_words(setting: Setting) -> float:
     """Words in which the rate falls by e about the target, at MENU_PILEUP in the prior."""
     from axo.physics.pileup_model import PileupModel
-    from axo.physics.rates import ORBIT_RATE_HZ
+    from axo.physics.rates import collision_rate_khz
 
     model = PileupModel(setting.prior)
-    crossings_khz = setting.truth.bunches * ORBIT_RATE_HZ / 1000
+    crossings_khz = collision_rate_khz(setting.truth.bunches)
     target = math.log(setting.target_khz / crossings_khz)
     return model.word_at(target - 0.5, MENU_PILEUP) - model.word_at(target + 0.5, MENU_PILEUP)
 
 
-def _recoveries(sections: Sequence[Any], names: Sequence[str], setting: Setting) -> list[dict[str, Any]]:
+def _recoveries(
+    sections: Sequence[FillSection], names: Sequence[str], setting: Setting
+) -> list[dict[str, Any]]:
     """Each standard fault by itself: print how soon all recover, and return it with the bars."""
     from .compare import recovery, recovery_met, recovery_table, to_json
     from .scenarios import standard_faults

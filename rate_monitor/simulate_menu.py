@@ -142,7 +142,8 @@ def menu_figures(trace: MenuTrace) -> dict[str, Any]:
 
 def true_utility(pure_khz: dict[str, float]) -> float:
     """The utility of pure rates, as the menu controller is told to maximise it."""
-    return sum(float(STREAMS[name]["weight"]) * rate**EXPONENT for name, rate in pure_khz.items())
+    utility: float = sum(float(STREAMS[name]["weight"]) * rate**EXPONENT for name, rate in pure_khz.items())
+    return utility
 
 
 def menu_table(results: Sequence[dict[str, Any]]) -> str:

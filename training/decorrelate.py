@@ -33,7 +33,10 @@ from axo.errors import UserError
 if TYPE_CHECKING:
     from axo.events import Events
     from axo.network import Network
+    from axo.physics.figures import Accepted, Interval
     from axo.physics.menu import Menu
+    from axo.physics.rates import ScoreHistogram
+    from axo.physics.sample import Sample
 
     from .config import Config
 
@@ -129,37 +132,15 @@ def measure_all(
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Events to measure on: which no unprescaled seed takes, and their trigger variables (n, k)."""
-
-    events: Events
-    pure: NDArray[np.bool_]
-    names: tuple[str, ...]
-    variables: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, events: Events, menu: Menu) -> Sample:
-        """Evaluate `menu` (its first column of prescales) and the variables on `events`."""
-        from axo.physics.rates import pure_mask
-        from axo.physics.variables import PILEUP, trigger_variables, variable_names
-
-        fired = menu.evaluate(events)
-        prescales = np.array(list(menu.prescales().values()))
-        names = tuple(n for n in variable_names() if n != PILEUP or events.pileup is not None)
-        return cls(
-            events,
-            pure_mask(np.ones(len(events), bool), fired, prescales),
-            names,
-            trigger_variables(events.words, names, events.pileup),
-        )
-
-
-@dataclass(frozen=True)
 class Bench:
-    """Zero bias and signals on which scores are measured, at `rates_khz` for `bunches`."""
+    """Zero bias and signals on which scores are measured, at `rates_khz` for `bunches`.
+
+    `variables` are the trigger variables of zero bias by name, (n,) each.
+    """
 
     zero_bias: Sample
     signals: dict[str, Sample]
+    variables: dict[str, NDArray[np.float64]]
     rates_khz: tuple[float, ...]
     bunches: int
 
@@ -172,9 +153,19 @@ class Bench:
         rates_khz: tuple[float, ...],
         bunches: int,
     ) -> Bench:
-        """Evaluate `menu` on all events."""
-        samples = {name: Sample.of(events, menu) for name, events in signals.items()}
-        return cls(Sample.of(zero_bias, menu), samples, rates_khz, bunches)
+        """Evaluate `menu` (its first column of prescales) on all events."""
+        from axo.physics.sample import Sample, pure_of
+        from axo.physics.variables import PILEUP, trigger_variables, variable_names
+
+        names = [n for n in variable_names() if n != PILEUP or zero_bias.pileup is not None]
+        values = trigger_variables(zero_bias.words, names, zero_bias.pileup)
+        return cls(
+            Sample("zero bias", zero_bias, pure_of(menu, zero_bias)),
+            {name: Sample(name, events, pure_of(menu, events)) for name, events in signals.items()},
+            dict(zip(names, values.T, strict=True)),
+            rates_khz,
+            bunches,
+        )
 
     def network(self, network: Network) -> Json:
         """`measure` of the network's score words."""
@@ -206,9 +197,10 @@ class Bench:
         """All figures of a score, from its words on zero bias and on the signals."""
         from axo.decorrelators.information import mutual_information
 
-        columns = zip(self.zero_bias.names, self.zero_bias.variables.T, strict=True)
         return {
-            "mutual_information": {name: mutual_information(zero_bias, column) for name, column in columns},
+            "mutual_information": {
+                name: mutual_information(zero_bias, column) for name, column in self.variables.items()
+            },
             "points": {
                 f"{khz:g} kHz": {
                     "total": self._total(zero_bias, signals, khz),
@@ -219,43 +211,50 @@ class Bench:
         }
 
     def _total(self, zero_bias: Scores, signals: dict[str, Scores], khz: float) -> Json:
-        threshold = self._threshold(zero_bias, khz)
-        passed = zero_bias >= threshold
-        found = self._efficiencies({name: score >= threshold for name, score in signals.items()})
-        slope = pileup_slope(passed, self.zero_bias.events.pileup)
-        return {"threshold_word": threshold, "pileup_slope": slope, **found}
+        from axo.physics.rates import threshold_for_rate
+
+        threshold = threshold_for_rate(_histogram(zero_bias), khz * 1000, self.bunches)
+        accepted = {name: self._accepted(name, score >= threshold) for name, score in signals.items()}
+        return {
+            "threshold_word": threshold,
+            "pileup_slope": pileup_slope(zero_bias >= threshold, self.zero_bias.events.pileup),
+            **_with_mean({name: found.efficiency for name, found in accepted.items()}),
+        }
 
     def _pure(self, zero_bias: Scores, signals: dict[str, Scores], khz: float) -> Json:
-        # What is not pure goes where no threshold above 0 counts it.
-        threshold = self._threshold(np.where(self.zero_bias.pure, zero_bias, 0), khz)
-        rows = {name: (score >= threshold) & self.signals[name].pure for name, score in signals.items()}
-        purity = self.zero_bias.pure[zero_bias >= threshold]
-        rate_khz = len(purity) / len(zero_bias) * self._full_khz
-        return {"threshold_word": threshold, "total_rate_khz": rate_khz, **self._efficiencies(rows)}
+        from axo.physics.figures import Accepted
+        from axo.physics.rates import pure_threshold_for_rate, rate_khz
 
-    def _threshold(self, scores: Scores, khz: float) -> int:
-        from axo.physics.rates import ScoreHistogram, threshold_for_rate
+        pure = _histogram(zero_bias[self.zero_bias.pure])
+        threshold = pure_threshold_for_rate(_histogram(zero_bias), pure, khz * 1000, self.bunches)
+        total = rate_khz(Accepted.of(zero_bias >= threshold).efficiency, self.bunches)
+        accepted = {name: self._accepted(name, score >= threshold) for name, score in signals.items()}
+        return {
+            "threshold_word": threshold,
+            "total_rate_khz": total and total.value,
+            **_with_mean({name: found.pure_efficiency for name, found in accepted.items()}),
+        }
 
-        return threshold_for_rate(ScoreHistogram.of(scores, LARGEST + 1), khz * 1000, self.bunches)
+    def _accepted(self, name: str, passing: NDArray[np.bool_]) -> Accepted:
+        from axo.physics.figures import Accepted
 
-    @property
-    def _full_khz(self) -> float:
-        from axo.physics.rates import collision_rate_hz
+        return Accepted.of(passing, self.signals[name].pure)
 
-        return collision_rate_hz(self.bunches) / 1000
 
-    def _efficiencies(self, passed: dict[str, NDArray[np.bool_]]) -> Json:
-        from axo.physics.rates import clopper_pearson
+def _histogram(scores: Scores) -> ScoreHistogram:
+    from axo.physics.rates import ScoreHistogram
 
-        from .figures import geometric_mean
+    return ScoreHistogram.of(scores, LARGEST + 1)
 
-        signals = {}
-        for name, rows in passed.items():
-            low, high = clopper_pearson(rows.sum(), len(rows))
-            signals[name] = {"value": float(rows.mean()), "low": float(low), "high": float(high)}
-        if not signals:
-            return {"signals": {}}
-        return {"signals": signals, "geometric_mean": geometric_mean([s["value"] for s in signals.values()])}
+
+def _with_mean(signals: dict[str, Interval | None]) -> Json:
+    """Efficiencies by signal and, where there are any, their geometric mean."""
+    from axo.files import plain
+    from axo.physics.figures import geometric_mean
+
+    values = [found.value for found in signals.values() if found is not None]
+    mean = {"geometric_mean": float(geometric_mean(values))} if values else {}
+    return plain({"signals": signals, **mean})
 
 
 LARGEST = (1 << 18) - 1

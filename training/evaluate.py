@@ -45,11 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``axo evaluate``."""
-    from axo.files import replacing, write_json, write_text
+    from axo.files import check_document, replacing, write_json, write_text
 
     from .evaluation_report import text_of, to_html
 
     document = evaluate(args, say=lambda line: print(line, flush=True))
+    check_document(document, "axo.training", "evaluation_schema.json")
     print(text_of(document))
     folder = Path(args.output) if args.output else None
     pictures: dict[str, bytes] = {}
@@ -73,7 +74,8 @@ def evaluate(args: argparse.Namespace, say: Any) -> dict[str, Any]:
     """The document of an evaluation; `say` gets lines of progress. Raises UserError for bad input."""
     from axo.errors import UserError
     from axo.firmware.models import find_model
-    from axo.physics.rates import DEFAULT_BUNCHES, ONE_SIGMA
+    from axo.physics.figures import ONE_SIGMA
+    from axo.physics.rates import DEFAULT_BUNCHES
     from axo.provenance import versions
 
     from .candidates import seed_files

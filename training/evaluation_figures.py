@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 
 from axo.decorrelators.information import mutual_information
 from axo.errors import UserError
-from axo.physics.rates import clopper_pearson, collision_rate_hz
+from axo.files import plain
+from axo.physics.figures import Accepted, Interval, Moments, clopper_pearson, geometric_mean
+from axo.physics.rates import collision_rate_hz, collision_rate_khz, rate_khz
 from axo.physics.roc import (
     Bootstrap,
-    Interval,
     Replicas,
     allowed_events,
     area_under_curve,
     cut_at,
-    geometric_mean,
     roc_points,
     spread,
 )
+from axo.physics.sample import Sample
 from axo.physics.variables import PILEUP, PRIMARY, trigger_variables
 
 from .evaluation_samples import Samples
@@ -66,7 +67,7 @@ def working_points(
             if not khz > 0 or not allowed_events(fraction, events):
                 raise UserError(
                     f"{samples.background.file}: {khz:g} kHz cannot be told from {events} zero-bias events "
-                    f"(one is {collision_rate_hz(bunches) / events / 1000:.3g} kHz); give more events"
+                    f"(one is {collision_rate_khz(bunches) / events:.3g} kHz); give more events"
                 )
             points.append(Point(rate_name(khz), f"{khz:g} kHz", fraction, khz))
             if samples.has_seeds:
@@ -100,7 +101,7 @@ def figures(
     for detector in detectors:
         document: Json = {"kind": detector.kind, **detector.about}
         document["auc"] = {
-            name: asdict(area_under_curve(t.background, t.signal)) for name, t in detector.tested.items()
+            name: area_under_curve(t.background, t.signal) for name, t in detector.tested.items()
         }
         document["points"] = {
             p.name: _at_point(detector, p, samples, bunches, effects[detector.name], effects) for p in points
@@ -120,7 +121,7 @@ def figures(
                 }
                 for kind, parent in ((k, replicas.effects(d)) for k, d in detector.parents.items())
             }
-        result[detector.name] = document
+        result[detector.name] = plain(document)
     return result
 
 
@@ -138,18 +139,14 @@ def seed_groups(results: dict[str, Json], groups: dict[str, list[str]]) -> dict[
                 "detectors": names,
                 "points": {
                     point: {
-                        key: _moments([p[point][key]["value"] for p in points])
+                        key: Moments.of([p[point][key]["value"] for p in points])
                         for key in ("geometric_mean", "pure_geometric_mean")
                         if key in points[0][point]
                     }
                     for point in points[0]
                 },
             }
-    return spread_of
-
-
-def _moments(values: Sequence[float]) -> Json:
-    return {"mean": float(np.mean(values)), "standard_deviation": float(np.std(values, ddof=1))}
+    return plain(spread_of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +212,7 @@ class _Replicas:
         """Which signal events can count, by kind of efficiency."""
         found = {"efficiency": np.ones(len(tested.signal), bool)}
         if self._samples.has_seeds:
-            found["pure_efficiency"] = ~_others(self._samples, name)[tested.signal_rows]
+            found["pure_efficiency"] = _pure(self._samples.signals[name])[tested.signal_rows]
         return found
 
     def _cuts(self, tested: Tested, point: Point) -> tuple[float, Reals]:
@@ -234,17 +231,16 @@ class _Replicas:
         return self._bootstrap.cuts(padded, np.concatenate([counts, repeated], axis=1), allowed)
 
 
-def _others(samples: Samples, name: str | None) -> NDArray[np.bool_]:
-    others = samples.background.others if name is None else samples.signals[name].others
-    assert others is not None
-    return others
+def _pure(sample: Sample) -> NDArray[np.bool_]:
+    assert sample.pure is not None
+    return sample.pure
 
 
 def _eligible_scores(tested: Tested, point: Point, samples: Samples) -> Reals:
     """Background scores, (n,); at a pure point those of events that another seed takes are -inf."""
     scores = tested.background.astype(np.float64)
     if point.pure:
-        scores[_others(samples, None)[tested.background_rows]] = -np.inf
+        scores[~_pure(samples.background)[tested.background_rows]] = -np.inf
     return scores
 
 
@@ -271,10 +267,10 @@ def _at_point(
     for name, tested in detector.tested.items():
         scores = _eligible_scores(tested, point, samples)
         above = tested.signal > cut_at(scores, allowed_events(point.fraction, len(scores)))
-        document["efficiency"][name] = _share(int(above.sum()), len(above))
+        accepted = Accepted.of(above, _rows(samples.signals[name], tested.signal_rows))
+        document["efficiency"][name] = accepted.efficiency
         if samples.has_seeds:
-            pure = above & ~_others(samples, name)[tested.signal_rows]
-            document["pure_efficiency"][name] = _share(int(pure.sum()), len(pure))
+            document["pure_efficiency"][name] = accepted.pure_efficiency
     if detector.background is not None:
         document |= _background(next(iter(detector.tested.values())), point, samples, bunches)
     if detector.kind == "model" or detector.name not in (TRIVIAL, CEILING):
@@ -289,33 +285,34 @@ def _background(tested: Tested, point: Point, samples: Samples, bunches: int) ->
     """Cut, zero-bias events above it, their rate and purity."""
     scores = _eligible_scores(tested, point, samples)
     cut = cut_at(scores, allowed_events(point.fraction, len(scores)))
-    above = tested.background > cut
-    passed, total = int(above.sum()), len(above)
-    document: Json = {"cut": cut if np.isfinite(cut) else None, "passed": passed, "total": total}
-    full = collision_rate_hz(bunches) / 1000 if samples.is_zero_bias else None
-    document["rate_khz"] = None if full is None else _share(passed, total, full)
+    accepted = Accepted.of(tested.background > cut, _rows(samples.background, tested.background_rows))
+
+    def rate(fraction: Interval | None) -> Interval | None:
+        return rate_khz(fraction, bunches) if samples.is_zero_bias else None
+
+    document: Json = {
+        "cut": cut if np.isfinite(cut) else None,
+        "passed": accepted.passed.events,
+        "total": accepted.total.events,
+        "rate_khz": rate(accepted.efficiency),
+    }
     if samples.has_seeds:
-        pure = int((above & ~_others(samples, None)[tested.background_rows]).sum())
-        document["pure_rate_khz"] = None if full is None else _share(pure, total, full)
-        document["purity"] = _share(pure, passed) if passed else None
+        document["pure_rate_khz"] = rate(accepted.pure_efficiency)
+        document["purity"] = accepted.purity
     return document
 
 
-def _share(passed: int, total: int, scale: float = 1.0) -> Json:
-    low, high = clopper_pearson(passed, total)
-    return asdict(Interval(passed / total * scale, float(low) * scale, float(high) * scale))
+def _rows(sample: Sample, rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """Which of these rows are pure, where that is known."""
+    return None if sample.pure is None else sample.pure[rows]
 
 
-def _mean(effect: _Effect) -> Json | None:
+def _mean(effect: _Effect) -> Interval | None:
     if (effect.value == 0).any():
         # No replica can have what the sample has not: the bound of none seen is Clopper-Pearson's.
         most = np.where(effect.value > 0, effect.value, clopper_pearson(0, effect.events)[1])
-        return asdict(Interval(0.0, 0.0, float(geometric_mean(most))))
-    return _document(spread(*effect.mean))
-
-
-def _document(interval: Interval | None) -> Json | None:
-    return None if interval is None else asdict(interval)
+        return Interval(0.0, 0.0, float(geometric_mean(most)))
+    return spread(*effect.mean)
 
 
 def _of_the_way(
@@ -329,17 +326,15 @@ def _of_the_way(
 
     a, b, c = mine[key], trivial[key], ceiling[key]
     result = {
-        name: _document(
-            spread(
-                float(fraction(a.value[i], b.value[i], c.value[i])),
-                fraction(a.replicas[:, i], b.replicas[:, i], c.replicas[:, i]),
-            )
+        name: spread(
+            float(fraction(a.value[i], b.value[i], c.value[i])),
+            fraction(a.replicas[:, i], b.replicas[:, i], c.replicas[:, i]),
         )
         for i, name in enumerate(samples.signals)
     }
     means = [effect.mean for effect in (a, b, c)]
-    result["geometric_mean"] = _document(
-        spread(float(fraction(*(m[0] for m in means))), fraction(*(m[1] for m in means)))
+    result["geometric_mean"] = spread(
+        float(fraction(*(m[0] for m in means))), fraction(*(m[1] for m in means))
     )
     return result
 
@@ -352,8 +347,8 @@ def _ratio(mine: Effects, parent: Effects, point: Point, names: Sequence[str]) -
         values, replicas = a.value / b.value, a.replicas / b.replicas
         means = np.float64(a.mean[0]) / b.mean[0], a.mean[1] / b.mean[1]
     return {
-        **{name: _document(spread(float(values[i]), replicas[:, i])) for i, name in enumerate(names)},
-        "geometric_mean": _document(spread(float(means[0]), means[1])),
+        **{name: spread(float(values[i]), replicas[:, i]) for i, name in enumerate(names)},
+        "geometric_mean": spread(float(means[0]), means[1]),
     }
 
 
@@ -401,9 +396,15 @@ def _in_ranges(values: Reals, above: NDArray[np.bool_], edges_of: Callable[[Real
     for i in range(len(edges)):
         inside = place == i
         if inside.any():
-            total, passed = int(inside.sum()), int(above[inside].sum())
-            mean = float(values[inside].mean())
-            rows.append({"mean": mean, "events": total, "passed": passed, "fraction": _share(passed, total)})
+            accepted = Accepted.of(above[inside])
+            rows.append(
+                {
+                    "mean": float(values[inside].mean()),
+                    "events": accepted.total.events,
+                    "passed": accepted.passed.events,
+                    "fraction": accepted.efficiency,
+                }
+            )
     return rows
 
 

@@ -4,51 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, replace
 
 from axo.errors import UserError
-from axo.events import Events
 from axo.physics.menu import Menu
-from axo.provenance import words_digest
+from axo.physics.sample import Sample, pure_of
 
 ADC2021 = "adc2021"
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """`events` of one file; `others` (n,) bool: some unprescaled seed of the menu fired (None: no menu)."""
-
-    name: str
-    file: str
-    format: str
-    events: Events
-    others: NDArray[np.bool_] | None
-
-    @cached_property
-    def digest(self) -> str:
-        """sha256 of the words."""
-        return words_digest(self.events.words)
-
-    def document(self) -> dict[str, Any]:
-        """What is written about it."""
-        return {
-            "file": Path(self.file).name,
-            "format": self.format,
-            "events": len(self.events),
-            "words_sha256": self.digest,
-            "fires_unprescaled_seed": None if self.others is None else float(self.others.mean()),
-        }
-
-
-@dataclass(frozen=True, eq=False)
 class Samples:
-    """The `background`, the `signals` by name, and the menu that `others` come from."""
+    """The `background`, the `signals` by name, and the menu of whose seeds they are pure."""
 
     background: Sample
     signals: dict[str, Sample]
@@ -63,7 +30,7 @@ class Samples:
     @property
     def has_seeds(self) -> bool:
         """Whether purity is known."""
-        return self.background.others is not None
+        return self.background.pure is not None
 
     def all(self) -> list[Sample]:
         """Background first."""
@@ -76,8 +43,9 @@ def read_samples(background: str, signals: Sequence[str], menu: Menu | None, col
     Raises UserError for a file that cannot be read or has a fault, has weights, is given twice, or
     shares its name with another.
     """
-    unprescaled = _unprescaled(menu, column) if menu else None
-    read = [_read(file, menu, unprescaled) for file in (background, *signals)]
+    if menu is not None:
+        menu.prescales(column)  # an unknown column is found before anything is read
+    read = [_read(file, menu, column) for file in (background, *signals)]
     names: dict[str, Sample] = {}
     digests: dict[str, Sample] = {}
     for sample in read:
@@ -85,15 +53,15 @@ def read_samples(background: str, signals: Sequence[str], menu: Menu | None, col
             raise UserError(f"{sample.file}: has the same events as {same.file}; name each file once")
         if (same := names.setdefault(sample.name, sample)) is not sample:
             raise UserError(f"{sample.file}: would be called {sample.name!r} like {same.file}; rename one")
-    if menu is not None and any(sample.others is None for sample in read):
-        read = [Sample(s.name, s.file, s.format, s.events, None) for s in read]
+    if menu is not None and any(sample.pure is None for sample in read):
+        read = [replace(sample, pure=None) for sample in read]
         menu = None
     if menu is not None and column is None:
         column = menu.columns[0]
     return Samples(read[0], {s.name: s for s in read[1:]}, menu, column if menu else None)
 
 
-def _read(file: str, menu: Menu | None, unprescaled: NDArray[np.bool_] | None) -> Sample:
+def _read(file: str, menu: Menu | None, column: str | None) -> Sample:
     from axo.events.sources import read_events, resolve, source_of
 
     format = source_of(file).__name__.rsplit(".", 1)[-1]
@@ -102,16 +70,10 @@ def _read(file: str, menu: Menu | None, unprescaled: NDArray[np.bool_] | None) -
         raise UserError(f"{file}: holds no events")
     if events.weight is not None:
         raise UserError(f"{file}: has weights; axo evaluate counts events, so give unweighted ones")
-    others: NDArray[np.bool_] | None = None
-    if menu is not None and menu.needs <= set(events.extras):
-        others = np.asarray(menu.evaluate(events)[:, unprescaled].any(axis=1), np.bool_)
+    known = menu is not None and menu.needs <= set(events.extras)
+    pure = pure_of(menu, events, column) if menu is not None and known else None
     name = resolve(file).name.split(".")[0].removeprefix("sig_")
-    return Sample(name, file, format, events, others)
-
-
-def _unprescaled(menu: Menu, column: str | None) -> NDArray[np.bool_]:
-    prescales = menu.prescales(column)
-    return np.array([prescales[name] == 1 for name in menu.seeds])
+    return Sample(name, events, pure, file, format)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from axo.errors import UserError
 from axo.firmware.models import Model
 from axo.network import Dense, digest
+from axo.physics.sample import Sample
 
-from .evaluation_samples import Sample, Samples
+from .evaluation_samples import Samples
 
 Say = Callable[[str], None]
 Rows = NDArray[np.int64]

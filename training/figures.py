@@ -1,14 +1,17 @@
-"""Figures of merit of a score: thresholds by rate, signal efficiencies, areas under the curve."""
+"""Figures of a trained score for its model card: thresholds by rate, signal efficiencies, areas."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from axo.physics.rates import ScoreHistogram, bins_of, rate_table, threshold_for_rate
+from axo.errors import UserError
+from axo.files import plain
+from axo.physics.figures import Accepted, Interval, geometric_mean
+from axo.physics.rates import ScoreHistogram, bins_of, rate_khz, threshold_for_rate
+from axo.physics.roc import area_under_curve
 
 from .config import Release
 
@@ -31,49 +34,55 @@ def thresholds(background: ScoreHistogram, release: Release) -> dict[str, int]:
 def figures(background: Scores, signals: dict[str, Scores], network: Any, release: Release) -> dict[str, Any]:
     """All figures as JSON: the rate table, and per signal efficiencies with 68 % intervals and the AUC.
 
-    `background` are score words of zero-bias events (independent of those trained on).
+    `background` are score words of zero-bias events (independent of those trained on). Raises UserError
+    for a signal without events.
     """
-    bins = bins_of(network)
-    zero_bias = ScoreHistogram.of(background, bins)
+    zero_bias = ScoreHistogram.of(background, bins_of(network))
     points = thresholds(zero_bias, release)
-    table = rate_table(zero_bias, points.values(), release.bunches)
-    working_points = {rate_name(rate): points[rate_name(rate)] for rate in release.figures_khz}
-    results = {
-        name: _signal(zero_bias, ScoreHistogram.of(scores, bins), working_points)
-        for name, scores in signals.items()
-    }
+    named = {rate_name(rate): points[rate_name(rate)] for rate in release.figures_khz}
+    efficiencies = {name: _efficiencies(name, scores, named) for name, scores in signals.items()}
+    return plain(
+        {
+            "bunches": release.bunches,
+            "zero_bias_events": zero_bias.total,
+            "rates": {
+                name: _rate(threshold, zero_bias.accepted(threshold), release)
+                for name, threshold in points.items()
+            },
+            "signals": {
+                name: {
+                    "events": len(scores),
+                    "auc": area_under_curve(background, scores).value,
+                    "efficiency": efficiencies[name],
+                }
+                for name, scores in signals.items()
+            },
+            "geometric_mean": {
+                point: float(geometric_mean([found[point].value for found in efficiencies.values()]))
+                for point in (named if signals else ())
+            },
+        }
+    )
+
+
+def _efficiencies(name: str, scores: Scores, points: dict[str, int]) -> dict[str, Interval]:
+    found = {}
+    for point, threshold in points.items():
+        efficiency = Accepted.of(scores >= threshold).efficiency
+        if efficiency is None:
+            raise UserError(f"signal {name} holds no events; take it out of the configuration")
+        found[point] = efficiency
+    return found
+
+
+def _rate(threshold: int, accepted: Accepted, release: Release) -> dict[str, Any]:
+    rate = rate_khz(accepted.efficiency, release.bunches)
+    assert rate is not None  # there is no threshold without zero-bias events
     return {
-        "bunches": release.bunches,
-        "zero_bias_events": zero_bias.total,
-        "rates": {name: asdict(point) for name, point in zip(points, table, strict=True)},
-        "signals": results,
-        "geometric_mean": {
-            point: geometric_mean([result["efficiency"][point]["value"] for result in results.values()])
-            for point in (working_points if results else ())
-        },
-    }
-
-
-def geometric_mean(values: list[float]) -> float:
-    """Of efficiencies; 0 when one of them is 0."""
-    array = np.array(values)
-    return float(np.exp(np.log(array).mean())) if (array > 0).all() else 0.0
-
-
-def area_under_curve(background: ScoreHistogram, signal: ScoreHistogram) -> float:
-    """P(signal score > zero-bias score) + half of P(equal): exact, from the histograms."""
-    below = np.cumsum(background.counts) - background.counts
-    favourable = (signal.counts * (below + 0.5 * background.counts)).sum()
-    return float(favourable / (float(background.total) * signal.total))
-
-
-def _signal(background: ScoreHistogram, signal: ScoreHistogram, points: dict[str, int]) -> dict[str, Any]:
-    efficiency = {}
-    for name, threshold in points.items():
-        low, high = signal.efficiency_interval(threshold)
-        efficiency[name] = {"value": signal.efficiency(threshold), "low": low, "high": high}
-    return {
-        "events": signal.total,
-        "auc": area_under_curve(background, signal),
-        "efficiency": efficiency,
+        "threshold_word": threshold,
+        "passed": accepted.passed.events,
+        "total": accepted.total.events,
+        "rate_khz": rate.value,
+        "rate_low_khz": rate.low,
+        "rate_high_khz": rate.high,
     }

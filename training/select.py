@@ -81,7 +81,8 @@ class Candidate:
 
 def select(args: argparse.Namespace) -> Json:
     """The ranking. Raises UserError for bad input, a single network, or too few events for the rate."""
-    from axo.physics.rates import DEFAULT_BUNCHES, ONE_SIGMA, collision_rate_hz
+    from axo.physics.figures import ONE_SIGMA
+    from axo.physics.rates import DEFAULT_BUNCHES, collision_rate_hz
     from axo.physics.roc import allowed_events
 
     from .evaluation_samples import read_samples
@@ -173,6 +174,8 @@ def _are_partners(a: Candidate, b: Candidate, candidates: Sequence[Candidate]) -
 
 
 def _pair(a: Candidate, b: Candidate) -> Json:
+    from axo.files import plain
+    from axo.physics.figures import Moments
     from axo.physics.selection import latent_information, posterior_agreement
 
     agreement = posterior_agreement(a.margins, b.margins)
@@ -186,10 +189,7 @@ def _pair(a: Candidate, b: Candidate) -> Json:
         "standard_error": agreement.standard_error,
         "beta": agreement.beta,
         "events": agreement.events,
-        "latent_information": {
-            "mean": float(np.mean(information)),
-            "standard_deviation": float(np.std(information, ddof=1)),
-        },
+        "latent_information": plain(Moments.of(information)),
         "same_training_data": None if None in data else data[0] == data[1],
     }
 
@@ -210,7 +210,8 @@ def _row(candidate: Candidate, pairs: dict[tuple[str, str], Json]) -> Json:
 
 def _peek(candidate: Candidate, signals: dict[str, NDArray[np.int16]], allowed: int) -> Json:
     """Efficiencies at the working point: what the ranking above has not seen."""
-    from axo.physics.roc import cut_at, geometric_mean
+    from axo.physics.figures import geometric_mean
+    from axo.physics.roc import cut_at
     from axo.scorer import exact_evaluator
 
     evaluate = exact_evaluator(candidate.model.network)

@@ -207,14 +207,13 @@ def _selection(seeds: int) -> str:
 
 def _spread(seeds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Mean and sample standard deviation of the geometric means over seeds (two or more)."""
+    from axo.files import plain
+    from axo.physics.figures import Moments
+
     if len(seeds) < 2:
         return {}
     points = seeds[0]["geometric_mean"]
-    values = {point: np.array([seed["geometric_mean"][point] for seed in seeds]) for point in points}
-    return {
-        point: {"mean": float(v.mean()), "standard_deviation": float(v.std(ddof=1))}
-        for point, v in values.items()
-    }
+    return {point: plain(Moments.of([seed["geometric_mean"][point] for seed in seeds])) for point in points}
 
 
 def _describe_data(config: Config, words: Words, test: Words, signals: dict[str, Words]) -> dict[str, Any]:

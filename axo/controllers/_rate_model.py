@@ -71,7 +71,8 @@ class Shape:
         slope = (weighted * log_ratio).sum(axis=1) / ((weighted * x).sum(axis=1) + 1 / _KNOWN_TILT**2)
         mean = (weight * log_ratio).sum(axis=1)[:, None] / total
         straight = np.exp(mean + slope[:, None] * x)
-        return (self.observed + _PRIOR_COUNTS * straight) / (self.expected + _PRIOR_COUNTS)
+        ratio: Floats = (self.observed + _PRIOR_COUNTS * straight) / (self.expected + _PRIOR_COUNTS)
+        return ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +147,8 @@ class RateModels:
         within = survival.copy()
         within[:, :-1] -= survival[:, 1:]
         within *= learnt.shape.ratio
-        return np.log(within[:, ::-1].cumsum(axis=1)[:, ::-1])
+        logs: Floats = np.log(within[:, ::-1].cumsum(axis=1)[:, ::-1])
+        return logs
 
     def log_rates(self, learnt: Learnt, curves: Floats, words: Floats, pileup: float, bunches: int) -> Floats:
         """Logs of the expected rates (n,) in kHz at thresholds `words` (n,)."""
@@ -160,7 +162,8 @@ class RateModels:
         wanted = log_rates - _offset(learnt, pileup, bunches)
         low = (curves[:, 1:-1] > wanted[:, None]).sum(axis=1)
         above, below = curves[self._rows, low], curves[self._rows, low + 1]
-        return self._first + self._step * (low + (wanted - above) / (below - above))
+        words: Floats = self._first + self._step * (low + (wanted - above) / (below - above))
+        return words
 
     def learn_rates(
         self, learnt: Learnt, log_ratios: Sequence[float | None], errors: Sequence[float], pileup: float
@@ -173,7 +176,8 @@ class RateModels:
         gain = covariance @ weights
         noise = np.array(errors) ** 2 + _MODEL_ERROR**2
         limits = np.maximum(_JUMP_SIGMA * np.sqrt(gain @ weights + noise), _JUMP_LEAST)
-        suspect, outcomes = list(learnt.suspect), [None] * len(log_ratios)  # type: list[Any], list[Any]
+        suspect = list(learnt.suspect)
+        outcomes: list[str | None] = [None] * len(log_ratios)
         used, raised = np.zeros(len(log_ratios)), np.zeros(len(log_ratios))
         for row, (ratio, limit) in enumerate(zip(log_ratios, limits.tolist(), strict=True)):
             if ratio is None:
@@ -242,7 +246,8 @@ class RateModels:
         position = min(max(position, 0.0), len(self._pileups) - 1.000001)
         low = int(position)
         part = position - low
-        return self._table[low] * (1 - part) + self._table[low + 1] * part
+        logs: Floats = self._table[low] * (1 - part) + self._table[low + 1] * part
+        return logs
 
 
 def _offset(learnt: Learnt, pileup: float, bunches: int) -> Floats:
@@ -262,7 +267,8 @@ def _straight(curves: Floats, rows: Any, position: Floats) -> Floats:
     """`curves` (n, nodes) in `rows` at fractional node `position`, straight on beyond the ends."""
     low = np.minimum(np.maximum(position.astype(np.int64), 0), _NODES - 2)
     left = curves[rows, low]
-    return left + (curves[rows, low + 1] - left) * (position - low)
+    values: Floats = left + (curves[rows, low + 1] - left) * (position - low)
+    return values
 
 
 def _packed(rows: Floats, kind: str = "<f8") -> str:

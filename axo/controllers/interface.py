@@ -360,7 +360,8 @@ def state_from_json(text: str) -> State:
 
 def to_json(value: Measurement | Decision | ControllerConfig) -> dict[str, Any]:
     """A JSON object (no NaN: what is not known is null) that `measurement_from_json` and its kin read."""
-    return _plain(value)
+    plain: dict[str, Any] = _plain(value)
+    return plain
 
 
 def measurement_from_json(mapping: Any, place: str = "record") -> Measurement:

@@ -166,17 +166,20 @@ class Problem:
 
     def total(self, rates: Floats) -> Floats:
         """Events that fire any seed (...), in kHz, before correction, for `rates` (..., n)."""
-        return (self._loosest(rates) ** self._t).sum(axis=-1) ** (1 / self._t)
+        total: Floats = (self._loosest(rates) ** self._t).sum(axis=-1) ** (1 / self._t)
+        return total
 
     def pure(self, rates: Floats) -> Floats:
         """Pure rates (..., n) in kHz, before correction."""
         others, alone = self._others(rates), rates**self._t
-        return (others + alone) ** (1 / self._t) - others ** (1 / self._t)
+        pure: Floats = (others + alone) ** (1 / self._t) - others ** (1 / self._t)
+        return pure
 
     def utility(self, rates: Floats, pure_factors: Floats) -> Floats:
         """What is maximised (...)."""
         pure = np.maximum(self.pure(rates) * pure_factors, 0.0)
-        return pure**self._exponent @ self._weights
+        utility: Floats = pure**self._exponent @ self._weights
+        return utility
 
     def use(self, rates: Floats, total_factor: float) -> Floats:
         """The larger of the two budgets' used fractions (...)."""
@@ -216,7 +219,8 @@ class Problem:
             across = _without(compute, total)
             directions += [second, _without(first, across)]
         steps = np.array(directions)
-        return steps[abs(steps).max(axis=1) > 1e-9 * abs(uphill).max()]
+        kept: Floats = steps[abs(steps).max(axis=1) > 1e-9 * abs(uphill).max()]
+        return kept
 
     def _loosest(self, rates: Floats) -> Floats:
         return np.maximum.reduceat(rates[..., self._by_group], self._first_of_group, axis=-1)

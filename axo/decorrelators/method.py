@@ -58,6 +58,6 @@ def make_method(section: dict[str, Any], place: str) -> Method:
     if name not in known:
         close = nearest(str(name), known)
         raise UserError(f"{place}: unknown method {name!r}{close} (known: {', '.join(known)})")
-    kind = importlib.import_module(f"axo.decorrelators.{name}").METHOD
+    kind: type[Method] = importlib.import_module(f"axo.decorrelators.{name}").METHOD
     options = {key: value for key, value in section.items() if key != "method"}
     return kind(parse(kind.Config, options, place))

@@ -83,7 +83,8 @@ class Transport:
         """score' (n,) in nats, of `score` (n,) and `variables` (n, k) in the order of `names`."""
         x, v = _sample(score, variables, len(self.names))
         survivals = [tree.survival(x, v, self.levels) for tree in self.trees]
-        return -np.log(np.maximum(np.mean(survivals, axis=0), np.finfo(float).tiny))
+        surprisal: Floats = -np.log(np.maximum(np.mean(survivals, axis=0), np.finfo(float).tiny))
+        return surprisal
 
 
 def fit_transport(

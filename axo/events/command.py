@@ -4,6 +4,7 @@
   axo events TestVector.txt.gz --seed-names seeds.csv
   axo events *.h5 --check                          check every word, say nothing else
   axo events big.h5 --every 32 --output small.h5   cut a sample
+  axo events TestVector.txt.gz --layout cms_gt     all objects of the global trigger
 
 Formats are recognised by content: the toolkit's HDF5, ADC2021 HDF5 (GeV), and test vectors of the
 CMS global trigger (text or gzip). Every command that reads events checks them as --check does.
@@ -17,7 +18,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from axo.events import Events
+    from axo.layout import Kind, Layout
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed-names", metavar="CSV", help="table index,name that names the algorithm bits")
     parser.add_argument("--every", type=_positive, default=1, metavar="K", help="take every K-th event only")
     parser.add_argument("--limit", type=_positive, metavar="N", help="take at most N events")
+    parser.add_argument(
+        "--layout",
+        metavar="NAME",
+        help="layout to give the events in, by name or as a YAML file (default: that of each file; "
+        "cms_axol1tl of test vectors)",
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="only check")
     what.add_argument("--output", metavar="H5", help="write the events, joined, as toolkit HDF5")
@@ -66,7 +77,9 @@ def _selected(args: argparse.Namespace, files: list[str]) -> Iterator[Events]:
     for file in files:
         seen = 0
         stop = None if left is None else left * args.every
-        for events in iter_events(file, format=args.format, seed_names=args.seed_names, stop=stop):
+        for events in iter_events(
+            file, format=args.format, seed_names=args.seed_names, stop=stop, layout=args.layout
+        ):
             taken = events[(-seen) % args.every :: args.every][:left]
             seen += len(events)
             left = None if left is None else left - len(taken)
@@ -103,22 +116,19 @@ class _Summary:
     """What is said about events, gathered chunk by chunk."""
 
     def __init__(self) -> None:
-        import numpy as np
-
-        from axo.layout.cms import CMS_WORDS
-
         self.n = 0
+        self.layout: Layout | None = None
         self.values: dict[str, set[int]] = {"run": set(), "luminosity_block": set(), "bunch_crossing": set()}
         self.ranges: dict[str, tuple[float, float, float]] = {}
-        self.present = np.zeros(len(CMS_WORDS) // 3, np.int64)
-        self.highest = np.zeros(len(CMS_WORDS), np.int64)
-        self.lowest = np.zeros(len(CMS_WORDS), np.int64)
+        self.objects: dict[str, NDArray[np.int64]] = {}
+        self.extremes: dict[tuple[str, str], tuple[int, int]] = {}
         self.seeds: dict[str, int] = {}
 
     def add(self, events: Events) -> None:
         """Count `events` in."""
         import numpy as np
 
+        self.layout = events.layout
         if not len(events):
             return
         self.n += len(events)
@@ -133,36 +143,53 @@ class _Summary:
                     max(high, float(column.max())),
                     total + float(column.sum(dtype=np.float64)),
                 )
-        self.present += (events.words[:, 0::3] > 0).sum(axis=0)
-        self.highest = np.maximum(self.highest, events.words.max(axis=0))
-        self.lowest = np.minimum(self.lowest, events.words.min(axis=0))
+        self._add_objects(events)
         if events.seed_bits is not None:
             for name, fired in zip(events.seed_names, events.seed_bits.sum(axis=0).tolist(), strict=True):
                 self.seeds[name] = self.seeds.get(name, 0) + fired
 
+    def _add_objects(self, events: Events) -> None:
+        from axo.events import column_slice
+
+        for kind in events.layout.kinds:
+            present = events.layout.present(events.words, kind.name).sum(axis=0)
+            self.objects[kind.name] = self.objects.get(kind.name, 0) + present
+            for quantity in kind.quantities:
+                words = events.words[:, column_slice(events.layout, kind.name, quantity.name)]
+                found = int(words.min()), int(words.max())
+                low, high = self.extremes.get((kind.name, quantity.name), found)
+                self.extremes[kind.name, quantity.name] = min(low, found[0]), max(high, found[1])
+
     def lines(self) -> Iterator[str]:
         """The description, line by line."""
-        from axo.layout.units import KINDS, PT_GEV
-
         for name, values in self.values.items():
             if values:
                 count = "" if len(values) == 1 else f" to {max(values)} ({len(values)} different)"
                 yield f"  {name.replace('_', ' '):16} {min(values)}{count}"
         for name, (low, high, total) in self.ranges.items():
             yield f"  {name.replace('_', ' '):16} mean {total / self.n:.2f}, {low:g} to {high:g}"
-        yield "  object  mean number  in events  largest pt word          eta words     largest phi word"
-        for name, kind in KINDS.items():
-            number = self.present[kind.objects].sum() / max(self.n, 1)
-            leading = self.present[kind.first] / max(self.n, 1)
-            words = slice(kind.words.start, kind.words.stop)
-            pt, eta, phi = (self.highest[words][position::3].max() for position in range(3))
-            low = self.lowest[words][1::3].min()
-            yield (
-                f"  {name:6}  {number:11.3f}  {leading:9.1%}  {pt:6} ({pt * PT_GEV:6.1f} GeV)"
-                f"  {low:9} to {eta:4}  {phi:12}"
-            )
+        if self.layout is not None and self.objects:
+            yield f"  layout           {self.layout.name}, {len(self.layout.words)} words"
+            yield "  object  mean number  first in  quantity           words             in units"
+            for kind in self.layout.kinds:
+                yield from self._kind_lines(kind)
         if self.seeds:
             fired = sorted(self.seeds.items(), key=lambda item: -item[1])
             most = ", ".join(f"{name} {count / self.n:.1%}" for name, count in fired[:5])
             ever = sum(count > 0 for _, count in fired)
             yield f"  seeds            {len(fired)}, {ever} ever fired; most: {most}"
+
+    def _kind_lines(self, kind: Kind) -> Iterator[str]:
+        """A line for every quantity of a kind, the first with how many objects there are."""
+        present = self.objects[kind.name]
+        start = f"  {kind.name:6}  {present.sum() / self.n:11.3f}  {present[0] / self.n:8.1%}"
+        for quantity in kind.quantities:
+            if not quantity.bits:
+                continue
+            low, high = self.extremes[kind.name, quantity.name]
+            units = [f"{quantity.origin + word * quantity.step_value:g}" for word in (low, high)]
+            said = (
+                f"  {' to '.join(units)} {quantity.unit}" if quantity.unit or quantity.step_value != 1 else ""
+            )
+            yield f"{start}  {quantity.name:16}  {low:6} to {high:<6}{said}".rstrip()
+            start = " " * len(start)

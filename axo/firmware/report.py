@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import os
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from axo.errors import UserError
-from axo.files import read_json, write_json, write_text
+from axo.files import check_document, read_json, write_json, write_text
 
 FORMAT = "axo-firmware-report"
 FORMAT_VERSION = 1
@@ -22,13 +20,7 @@ Table = tuple[list[str], list[list[str]]]
 
 def check_report(document: Document) -> None:
     """ValueError when `document` violates the report schema, naming the place."""
-    import jsonschema
-
-    schema = json.loads(resources.files("axo.firmware").joinpath("report_schema.json").read_text())
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(document))
-    if error is not None:
-        place = "/".join(str(part) for part in error.absolute_path) or "top level"
-        raise ValueError(f"at {place}: {error.message[:200]}")
+    check_document(document, "axo.firmware", "report_schema.json")
 
 
 def read_report(path: str | os.PathLike[str]) -> Document:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
-from axo.layout import find_layout
+from axo.layout import Layout
 from axo.network.intervals import Interval, analyse, require_sound
 from axo.network.network import Network
 from axo.network.operations import Dense, Linear, Operation, Relu, Subtract, SumOfSquares
@@ -24,14 +24,14 @@ SCORE_BITS = 18
 
 
 def layer_operations(
-    model: Any, source: str, head: tuple[Operation, ...], prefix: str = ""
+    layout: Layout, model: Any, source: str, head: tuple[Operation, ...], prefix: str = ""
 ) -> list[Operation]:
     """The operations of the functional Keras `model` of QDense, QActivation and Subtract on tensor `source`.
 
-    `head` are the operations before it (from the words on), whose bounds give each accumulator the
-    fewest bits that cannot overflow. Every QDense is followed by a QActivation; a quantiser that
-    keeps no negative values is a Relu, another one a Linear; a difference gets a type that holds it.
-    Names are those of the layers, after `prefix`.
+    `head` are the operations before it (from the words of `layout` on), whose bounds give each
+    accumulator the fewest bits that cannot overflow. Every QDense is followed by a QActivation; a
+    quantiser that keeps no negative values is a Relu, another one a Linear; a difference gets a type
+    that holds it. Names are those of the layers, after `prefix`.
 
     Raises UserError for a layer or quantiser that has no exact operation.
     """
@@ -49,25 +49,30 @@ def layer_operations(
             )
         tensors[layer.name] = f"{prefix}{layer.name}"
         sources = [tensors[name] for name in inputs]
-        operations.append(build(layer, tensors[layer.name], sources, operations))
+        operations.append(build(layer, tensors[layer.name], sources, _Before(layout, operations)))
     return operations[len(head) :]
 
 
 def squared_length_network(
-    name: str, head: Sequence[Operation], model: Any, score_type: FixedType | None = None
+    name: str,
+    layout: Layout,
+    head: Sequence[Operation],
+    model: Any,
+    score_type: FixedType | None = None,
 ) -> Network:
-    """The network of `head` and the Keras `model` behind it; the score is the squared length of its output.
+    """The network of `head` on the words of `layout`, and the Keras `model` behind it.
 
+    The score is the squared length of the model's output.
     `score_type` is that of the score and its squares; None: the 18 bits, saturating, that keep the
     last bit of every square. Raises what `layer_operations` raises.
     """
-    body = layer_operations(model, head[-1].name, tuple(head))
+    body = layer_operations(layout, model, head[-1].name, tuple(head))
     output = body[-1].name
     if score_type is None:
-        fraction = _bounds([*head, *body], output)[0].fraction
+        fraction = _bounds(_Before(layout, [*head, *body]), output)[0].fraction
         score_type = FixedType(SCORE_BITS, SCORE_BITS - 2 * fraction, False, "TRN", "SAT")
     score = SumOfSquares("score", output, score_type, score_type)
-    return Network(name, find_layout("cms_axol1tl"), (*head, *body, score), score.name, output)
+    return Network(name, layout, (*head, *body, score), score.name, output)
 
 
 def require_exact_in_float32(network: Network) -> int:
@@ -135,6 +140,14 @@ def csd_digits(values: ArrayLike) -> Ints:
     return np.bitwise_count(magnitude ^ (3 * magnitude)).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What a layer stands behind: the words of `layout`, and `operations` on them."""
+
+    layout: Layout
+    operations: list[Operation]
+
+
 def _graph(model: Any) -> list[tuple[Any, list[str]]]:
     """The layers of a functional model, each behind those that it reads, with the names of those."""
     nodes = [node for depth in sorted(model._nodes_by_depth)[::-1] for node in model._nodes_by_depth[depth]]
@@ -152,7 +165,7 @@ def _graph(model: Any) -> list[tuple[Any, list[str]]]:
     return graph
 
 
-def _subtract(layer: Any, name: str, sources: list[str], before: list[Operation]) -> Subtract:
+def _subtract(layer: Any, name: str, sources: list[str], before: _Before) -> Subtract:
     kinds, bounds = zip(*(_bounds(before, source) for source in sources), strict=True)
     fraction = max(kind.fraction for kind in kinds)
     (low, high), (other_low, other_high) = (
@@ -163,12 +176,12 @@ def _subtract(layer: Any, name: str, sources: list[str], before: list[Operation]
     return Subtract(name, sources[0], sources[1], FixedType(width, width - fraction))
 
 
-def _activation(layer: Any, name: str, sources: list[str], before: list[Operation]) -> Linear:
+def _activation(layer: Any, name: str, sources: list[str], before: _Before) -> Linear:
     kind = _fixed_type(layer.quantizer, layer.name)
     return Linear(name, sources[0], kind) if kind.signed else Relu(name, sources[0], kind)
 
 
-def _dense(layer: Any, name: str, sources: list[str], before: list[Operation]) -> Dense:
+def _dense(layer: Any, name: str, sources: list[str], before: _Before) -> Dense:
     if getattr(layer.activation, "__name__", "linear") != "linear":
         raise UserError(f"layer {name!r}: put the activation into a QActivation of its own")
     weight_type = _common_type(layer.kq.quantizer, name)
@@ -187,11 +200,11 @@ def _dense(layer: Any, name: str, sources: list[str], before: list[Operation]) -
     return Dense(name, sources[0], weight, plain_weight, bias, plain_bias, accum)
 
 
-def _bounds(operations: list[Operation], source: str) -> tuple[FixedType, Interval]:
+def _bounds(before: _Before, source: str) -> tuple[FixedType, Interval]:
     """Type and interval of tensor `source`; a throw-away score completes the network so far."""
     wide = FixedType(31, 31, False, "TRN", "SAT")
     score = SumOfSquares("throw_away", source, wide, wide)
-    network = Network("unfinished", find_layout("cms_axol1tl"), (*operations, score), score.name, source)
+    network = Network("unfinished", before.layout, (*before.operations, score), score.name, source)
     return network.types[source], analyse(network, hardware_words=False).intervals[source]
 
 

@@ -9,14 +9,27 @@ from axo.layout.document import (
     parse_layout,
     read_layout,
 )
-from axo.layout.layout import ROLES, Kind, Layout, Links, Object, Quantity, Word, bare_layout
+from axo.layout.layout import (
+    ROLES,
+    Field,
+    Kind,
+    Layout,
+    Links,
+    Object,
+    Port,
+    Quantity,
+    Word,
+    bare_layout,
+)
 
 __all__ = [
     "ROLES",
+    "Field",
     "Kind",
     "Layout",
     "Links",
     "Object",
+    "Port",
     "Quantity",
     "Word",
     "bare_layout",

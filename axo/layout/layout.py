@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -77,8 +78,9 @@ class Quantity:
     """One field of an object.
 
     `bits` 0: not in hardware, always zero. `lsb` is its least bit in the packed object (None: the
-    object is not packed). A word w means ``origin + w * step`` in `unit`; `step` is a number or a text
-    like ``2*pi/144``. `period` is that of an angle, in words. Raises UserError for what cannot be.
+    object is not packed). `packed` false: a readout has it beside the packed object, so only events have
+    it. A word w means ``origin + w * step`` in `unit`; `step` is a number or a text like ``2*pi/144``.
+    `period` is that of an angle, in words. Raises UserError for what cannot be.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Quantity:
     unit: str = ""
     origin: float = 0.0
     period: int | None = None
+    packed: bool = True
 
     def __post_init__(self) -> None:
         if self.name and not _NAME.fullmatch(self.name):
@@ -105,6 +108,8 @@ class Quantity:
             )
         if self.lsb is not None and self.lsb < 0:
             raise UserError(f"quantity {self.name!r}: its least bit is {self.lsb}, below 0")
+        if self.lsb is not None and not self.packed:
+            raise UserError(f"quantity {self.name!r}: has an lsb, but packed is false")
         if not (math.isfinite(self.step_value) and self.step_value > 0):
             raise UserError(f"quantity {self.name!r}: step {self.step!r} is not a positive number")
         if not math.isfinite(self.origin):
@@ -138,10 +143,11 @@ ORDERS = ("pt", "trigger", "place")
 
 @dataclass(frozen=True)
 class Links:
-    """Objects share links: `objects` of them, one after the other, on each link of `bits` bits."""
+    """Links of `bits` bits, with `objects` packed objects on each, one after the other from bit `first`."""
 
     objects: int
     bits: int
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,7 +184,15 @@ class Kind:
         for what, given in (("quantity", names), ("role", roles)):
             twice = sorted({name for name in given if given.count(name) > 1})
             self._require(not twice, f"{what} {twice[0]!r} is there twice" if twice else "")
-        has_pt = any(quantity.role == "pt" and quantity.bits for quantity in self.quantities)
+        for quantity in self.quantities:
+            others = [other.role for other in self.quantities if other is not quantity]
+            self._require(
+                quantity.role == quantity.name or quantity.name not in others,
+                f"{quantity.name!r} is the name of one quantity and the role of another",
+            )
+        has_pt = any(
+            quantity.role == "pt" and quantity.bits and quantity.packed for quantity in self.quantities
+        )
         needs_pt = self.present == "pt" or self.order == "pt"
         self._require(has_pt or not needs_pt, "its presence or order is by pt, but it has no pt")
         if self.shape is not None:
@@ -189,13 +203,14 @@ class Kind:
 
     def _check_packing(self) -> None:
         if not self.bits:
-            packed = [quantity.name for quantity in self.quantities if quantity.lsb is not None]
-            self._require(not packed and self.links is None, "has places in packed words, but no bits")
+            placed = any(quantity.lsb is not None or not quantity.packed for quantity in self.quantities)
+            self._require(not placed and self.links is None, "has places in packed words, but no bits")
             return
+        self._require(any(quantity.packed for quantity in self.quantities), "packs none of its quantities")
         self._require(1 <= self.bits <= 1024, f"packed objects of {self.bits} bits are not 1 to 1024")
         taken: dict[int, str] = {}
         for quantity in self.quantities:
-            if not quantity.bits:
+            if not quantity.bits or not quantity.packed:
                 continue
             self._require(quantity.lsb is not None, f"quantity {quantity.name!r}: its lsb is missing")
             assert quantity.lsb is not None
@@ -210,8 +225,12 @@ class Kind:
                 )
                 taken[bit] = quantity.name
         if self.links is not None:
-            fits = self.links.objects >= 1 and self.links.objects * self.bits <= self.links.bits
-            self._require(fits, f"{self.links.objects} objects do not fit a link of {self.links.bits} bits")
+            end = self.links.first + self.links.objects * self.bits
+            self._require(
+                self.links.objects >= 1 and self.links.first >= 0 and end <= self.links.bits,
+                f"{self.links.objects} objects from bit {self.links.first} do not fit a link of "
+                f"{self.links.bits} bits",
+            )
 
     def _require(self, condition: bool, message: str) -> None:
         if not condition:
@@ -225,14 +244,18 @@ class Kind:
             )
 
     def __contains__(self, role: str) -> bool:
-        return any(role == quantity.role for quantity in self.quantities)
+        """Whether it has a quantity of that role, or of that name."""
+        return any(role in (quantity.role, quantity.name) for quantity in self.quantities)
 
     def quantity(self, role: str) -> Quantity:
-        """The quantity of a role, or else of a name; UserError says what there is."""
+        """The quantity of a role, or else of a name; UserError says what there is, or that several are."""
         for key in ("role", "name"):
-            for quantity in self.quantities:
-                if getattr(quantity, key) == role:
-                    return quantity
+            found = [quantity for quantity in self.quantities if getattr(quantity, key) == role]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                names = ", ".join(quantity.name for quantity in found)
+                raise UserError(f"kind {self.name!r} has several of role {role}: name one of {names}")
         known = [quantity.name for quantity in self.quantities]
         raise UserError(f"kind {self.name!r} has no {role}{nearest(role, known)} (it has {', '.join(known)})")
 
@@ -259,7 +282,7 @@ class Kind:
         if self.links is None:
             return index * self.bits
         link, place = divmod(index, self.links.objects)
-        return link * self.links.bits + place * self.bits
+        return link * self.links.bits + self.links.first + place * self.bits
 
     def object_name(self, index: int) -> str:
         """Name of object `index`: that of the kind, with the index where they are numbered."""
@@ -294,6 +317,30 @@ class Object:
 
 
 @dataclass(frozen=True)
+class Field:
+    """The word of `column` among the bits of a port: `bits` of them from `lsb` on."""
+
+    column: int
+    lsb: int
+    bits: int
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input of the hardware: its `name`, width and what lies in it.
+
+    A packed kind has one port, objects (or links) from the least bit on; of other kinds every word has
+    one, which is then named like the word in lower case. `kind` is the name of the kind.
+    """
+
+    name: str
+    bits: int
+    kind: str
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
 class Layout:
     """The kinds of objects of an event, in order; its words are object by object, quantity by quantity.
 
@@ -311,10 +358,10 @@ class Layout:
             raise UserError(f"layout {self.name!r}: has no kinds")
         for what, given in (
             ("kind", [kind.name for kind in self.kinds]),
-            ("port", [kind.port_name for kind in self.kinds if kind.bits]),
             ("word", [word.name for word in self.words]),
+            ("port", [port.name for port in self.ports]),
         ):
-            twice = sorted({name for name in given if given.count(name) > 1})
+            twice = sorted(name for name, times in Counter(given).items() if times > 1)
             if twice:
                 raise UserError(f"layout {self.name!r}: {what} {twice[0]!r} is there twice")
 
@@ -353,6 +400,36 @@ class Layout:
         return tuple(
             quantity for kind in self.kinds for _ in range(kind.count) for quantity in kind.quantities
         )
+
+    @cached_property
+    def ports(self) -> tuple[Port, ...]:
+        """The inputs that carry an event, in the order of the kinds; words of no bits are in none."""
+        ports: list[Port] = []
+        for kind in self.kinds:
+            fields = [
+                Field(column, item.first_bit + (quantity.lsb or 0), quantity.bits, quantity.signed)
+                for item in self.objects
+                if item.kind.name == kind.name
+                for quantity, column in zip(kind.quantities, item.columns.values(), strict=True)
+                if quantity.bits and quantity.packed
+            ]
+            if kind.bits:
+                ports.append(Port(kind.port_name, kind.port_bits, kind.name, tuple(fields)))
+                continue
+            for one in fields:
+                name = self.words[one.column].name.lower()
+                ports.append(Port(name, one.bits, kind.name, (replace(one, lsb=0),)))
+        return tuple(ports)
+
+    def packed_part(self) -> Layout:
+        """This layout without the quantities that are not in packed objects; itself if it has none."""
+        if all(quantity.packed for kind in self.kinds for quantity in kind.quantities):
+            return self
+        parts = [
+            (kind.name, None, [quantity.name for quantity in kind.quantities if quantity.packed])
+            for kind in self.kinds
+        ]
+        return self.select(parts, f"{self.name}_packed")
 
     @property
     def dtype(self) -> type[np.int16] | type[np.int32]:
@@ -487,11 +564,12 @@ class Layout:
         if not quantity.bits:
             return -1
         mine = item.kind.quantity(quantity.name)
-        if (mine.bits, mine.signed, mine.step_value) != (quantity.bits, quantity.signed, quantity.step_value):
-            raise UserError(
-                f"layouts {self.name!r} and {part.name!r} differ in the bits or step of "
-                f"{item.kind.name} {quantity.name}"
-            )
+        for what in ("role", "bits", "signed", "step_value", "origin", "period"):
+            if getattr(mine, what) != getattr(quantity, what):
+                raise UserError(
+                    f"layouts {self.name!r} and {part.name!r} differ in the {what.removesuffix('_value')} of "
+                    f"{item.kind.name} {quantity.name}"
+                )
         return item.columns[mine.name if mine.role in _REPEATED else mine.role]
 
     @cached_property

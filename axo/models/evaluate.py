@@ -42,7 +42,7 @@ def write_keras(path: str | os.PathLike[str], model: Any) -> None:
 def evaluate_keras(
     model_path: str | os.PathLike[str], network: Network, words: ArrayLike, batch: int = 16384
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Score words (n,) and embedding words (n, k), int32, of the Keras model on `words` (n, 57) int16.
+    """Score words (n,) and embedding words (n, k), int32, of the Keras model on `words` (n, n_words).
 
     The network's operations up to ``network_input`` give the model its exact inputs, TensorFlow does
     the layers, and the operations after the embedding make the score.
@@ -92,7 +92,7 @@ class Agreement:
 
 
 def compare(model_path: str | os.PathLike[str], network: Network, words: NDArray[np.int16]) -> Agreement:
-    """Compare the Keras model with the reference evaluation, as integers, on `words` (n, 57)."""
+    """Compare the Keras model with the reference evaluation, as integers, on `words` (n, n_words)."""
     reference = evaluate(network, words)
     score, embedding = evaluate_keras(model_path, network, words)
     wrong = (score != reference.score_word) | (embedding != reference.embedding_word).any(axis=1)

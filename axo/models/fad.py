@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from axo.errors import UserError
 from axo.interchange.keras import squared_length_network
-from axo.layout.cms import OBJECTS, PT_COLUMNS
-from axo.layout.units import KINDS
+from axo.layout import Layout
 from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
 from axo.models.fitting import PrunedAdam, mean_metrics, quantised_dense, require_damping
 from axo.models.flow import Path, VectorField, log_likelihood
+from axo.models.objects import Objects
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise, surprise_table, tail_frequency
@@ -52,8 +52,6 @@ class Flow:
     hidden: tuple[int, ...] = (64, 64)
 
     def __post_init__(self) -> None:
-        if set(self.pt) != set(KINDS):
-            raise UserError(f"pt must give one weight for each of {', '.join(KINDS)}")
         if min(self.pt.values()) <= 0 or not 0 < self.sigma < 1:
             raise UserError("weights must be positive, and sigma within 0 and 1")
         if not self.hidden or min(self.hidden) < 1:
@@ -94,10 +92,6 @@ class FadConfig:
         if min(*self.hidden, self.components) < 1 or self.learning_rate <= 0:
             raise UserError("layer sizes and learning_rate must be positive")
         require_damping(self.damping)
-        if self.components > len(OBJECTS):
-            raise UserError(
-                f"components must be at most {len(OBJECTS)}: one pt of each object is all there is"
-            )
         if self.component_scale <= 0 or self.radial < 0:
             raise UserError("component_scale must be positive, and radial not negative")
         if not 0 <= self.tail < 1 or not 0 <= self.time <= 1:
@@ -109,23 +103,34 @@ class Fad:
 
     Config = FadConfig
 
+    @staticmethod
+    def check(config: FadConfig, layout: Layout) -> None:
+        objects = Objects(layout)
+        objects.require_kinds(config.flow.pt, "flow: pt")
+        if config.components > objects.count:
+            raise UserError(
+                f"components must be at most {objects.count}: one pt of each object is all there is"
+            )
+
     def __init__(self, config: FadConfig, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
         keras.utils.set_random_seed(seed)
         self.config, self.scaling, self.seed = config, scaling, seed
-        self.surprise = surprise_table(words)
-        found = surprise(self.surprise, words)
-        weights = np.concatenate([np.full(kind.count, config.flow.pt[name]) for name, kind in KINDS.items()])
+        self.check(config, scaling.layout)
+        self.objects = objects = Objects(scaling.layout)
+        self.surprise = surprise_table(words, objects)
+        found = surprise(self.surprise, words, objects)
+        weights = objects.per_object(config.flow.pt, "flow: pt")
         self._scale, self.centre = np.sqrt(weights), found.mean(axis=0)
         frequency = self.frequency(words)
         self._mean_frequency = frequency.mean()
         self.axes = _principal_axes((found - self.centre) * self._scale, frequency, config.components)
-        self.field = VectorField(len(OBJECTS), config.flow.hidden, Path(config.flow.sigma))
+        self.field = VectorField(objects.count, config.flow.hidden, Path(config.flow.sigma))
         last = layers.linear("field", config.component_bits, config.component_integer)
-        self.encoder = layers.encoder(config, config.components, last)
+        self.encoder = layers.encoder(config, len(scaling.offset), config.components, last)
         trainable = [*self.field.trainable_variables, *self.encoder.trainable_variables]
         dense = quantised_dense(self.encoder.layers)
         self._adam = PrunedAdam(
-            config.learning_rate, trainable, dense, config.pruning, config.damping, _wired(dense)
+            config.learning_rate, trainable, dense, config.pruning, config.damping, _wired(dense, objects)
         )
 
     @property
@@ -133,16 +138,16 @@ class Fad:
         return self._adam.variables
 
     def coordinates(self, words: NDArray[np.int16]) -> NDArray[np.float32]:
-        """The flow's coordinates (n, 19) of raw `words` (n, 57)."""
-        return ((surprise(self.surprise, words) - self.centre) * self._scale).astype(np.float32)
+        """The flow's coordinates (n, objects) of raw `words` (n, n_words)."""
+        return ((surprise(self.surprise, words, self.objects) - self.centre) * self._scale).astype(np.float32)
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
-        """Inputs as integers (n, 57) int16; coordinates (n, 19), weights in the flow's loss (n,), float32."""
+        """Inputs as integers, int16; coordinates (n, objects), weights in the flow's loss (n,), float32."""
         weights = self._mean_frequency / self.frequency(words)
         return self.scaling.inputs(words), self.coordinates(words), weights.astype(np.float32)
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
-        return tail_frequency(self.surprise, words, self.config.tail)
+        return tail_frequency(self.surprise, words, self.objects, self.config.tail)
 
     def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         with tf.GradientTape() as tape:
@@ -164,10 +169,10 @@ class Fad:
     def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
         """The score is ap_ufixed<18,14,TRN,SAT>: saturating, an extreme event cannot wrap to a low score."""
         word = FixedType(18, 14, False, "TRN", "SAT")
-        return squared_length_network(name, scaling.operations(), encoder, word)
+        return squared_length_network(name, scaling.layout, scaling.operations(), encoder, word)
 
     def field_score(self, words: NDArray[np.int16], chunk: int = 100_000) -> NDArray[np.float64]:
-        """|v(x, time)|^2 of the float field, all components, (n,) for raw `words` (n, 57)."""
+        """|v(x, time)|^2 of the float field, all components, (n,) for raw `words` (n, n_words)."""
         x = self.coordinates(words)
         parts = [self.field(x[i : i + chunk], self.config.time).numpy() for i in range(0, len(x), chunk)]
         return (np.concatenate(parts).astype(np.float64) ** 2).sum(axis=1)
@@ -210,9 +215,9 @@ def _principal_axes(
     return np.linalg.eigh(moment)[1][:, ::-1][:, :count].astype(np.float32)
 
 
-def _wired(dense: list[Any]) -> list[NDArray[np.float32]]:
+def _wired(dense: list[Any], objects: Objects) -> list[NDArray[np.float32]]:
     """1 for the weights in use: the field depends on no angle, so the first layer reads none."""
     wired = [np.ones(layer.kernel.shape, np.float32) for layer in dense]
     wired[0][:] = 0
-    wired[0][PT_COLUMNS] = 1
+    wired[0][objects.columns] = 1
     return wired

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import axo.models
 from axo.errors import UserError, nearest
+from axo.layout import Layout
 from axo.models.scaling import Scaling
 from axo.network import Network
 from axo.plugins import modules_defining
@@ -35,15 +36,19 @@ class Family(Protocol):
     Config: ClassVar[type]
     encoder: Any
 
-    def __init__(self, config: Any, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
-        """`words` (n, 57) are the zero-bias training words, to learn further scales from."""
+    @staticmethod
+    def check(config: Any, layout: Layout) -> None:
+        """Raise UserError, before anything is read, for a `config` that does not go with `layout`."""
+
+    def __init__(self, config: Any, scaling: Scaling, seed: int, words: NDArray[Any]) -> None:
+        """`words` (n, n_words) of ``scaling.layout`` are zero bias, to learn further scales from."""
 
     @property
     def variables(self) -> list[Any]:
         """Everything that a checkpoint must hold."""
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
-        """Arrays with n rows each, whatever `train_step` wants of the raw `words` (n, 57)."""
+        """Arrays with n rows each, whatever `train_step` wants of the raw `words` (n, n_words)."""
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64] | None:
         """How often each event is drawn, relative to others, (n,); None: every event once an epoch."""

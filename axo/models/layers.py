@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from axo.models.backend import import_keras, import_qkeras, import_tensorflow
-from axo.network import CMS_WORDS, FixedType
+from axo.network import FixedType
 
 tf, keras, qlayers = import_tensorflow(), import_keras(), import_qkeras()
 
@@ -35,12 +35,12 @@ def linear(name: str, bits: int, integer: int) -> Any:
     return qlayers.QActivation(_signed(bits, integer), name=name)
 
 
-def encoder(config: Any, outputs: int, last: Any, *, trainable_bits: bool = False) -> Any:
-    """57 -> config.hidden -> `outputs`, then the layer `last`; names are those of the network's operations.
+def encoder(config: Any, words: int, outputs: int, last: Any, *, trainable_bits: bool = False) -> Any:
+    """`words` -> config.hidden -> `outputs`, then the layer `last`; names are those of the operations.
 
     `config` has ``hidden`` and, per layer, the bits and integer bits of weights, biases and activations.
     """
-    inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
+    inputs = x = keras.Input((words,), name="network_input")
     for index, size in enumerate((*config.hidden, outputs)):
         weight = config.weight_bits[index], config.weight_integer[index]
         bias = config.bias_bits[index], config.bias_integer[index]

@@ -1,6 +1,6 @@
 """The normalised autoencoder: encoder and decoder run in firmware, score = squared reconstruction error.
 
-The 19 pt words are first brought, by sums of hinges, to the scale of their *surprise*
+The pt words of all objects are first brought, by sums of hinges, to the scale of their *surprise*
 sqrt(-2 ln P(pt' >= pt)) in zero bias (axo.models.surprise), times a scale per kind of object: on that
 scale a step counts for how rare it makes an object. These features are what is reconstructed; eta
 and phi are not read. The autoencoder is trained as a density of the features (axo.models.energy).
@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from axo.errors import UserError
 from axo.interchange.keras import squared_length_network
-from axo.layout.cms import OBJECTS
-from axo.layout.units import KINDS
+from axo.layout import Layout
 from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.energy import EnergyModel, Normalisation
 from axo.models.family import Arrays, Metrics, Penalty
 from axo.models.fitting import PrunedAdam, quantised_dense, require_damping
+from axo.models.objects import Objects
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise_table, tail_frequency
-from axo.network import CMS_WORDS, FixedType, Network
+from axo.network import FixedType, Network
 
 tf, keras = import_tensorflow(), import_keras()
 
@@ -49,8 +49,6 @@ class Features:
     integer: int = 6
 
     def __post_init__(self) -> None:
-        if set(self.scale) != set(KINDS):
-            raise UserError(f"scale must give one number for each of {', '.join(KINDS)}")
         if min(*self.scale.values(), self.unit) <= 0 or self.hinges < 2:
             raise UserError("scale and unit must be positive, and hinges at least 2")
 
@@ -59,10 +57,9 @@ class Features:
         """Type of a feature."""
         return FixedType(self.bits, self.integer, False, "TRN", "SAT")
 
-    def scales(self) -> NDArray[np.float64]:
-        """Units per surprise of the 19 objects."""
-        counts = [np.full(kind.count, self.scale[name]) for name, kind in KINDS.items()]
-        return self.unit * np.concatenate(counts)
+    def scales(self, objects: Objects) -> NDArray[np.float64]:
+        """Units per surprise of each object."""
+        return self.unit * objects.per_object(self.scale, "features: scale")
 
 
 @dataclass(frozen=True)
@@ -118,14 +115,20 @@ class Nae:
 
     Config = NaeConfig
 
+    @staticmethod
+    def check(config: NaeConfig, layout: Layout) -> None:
+        Objects(layout).require_kinds(config.features.scale, "features: scale")
+
     def __init__(self, config: NaeConfig, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
         keras.utils.set_random_seed(seed)
         self.config, self.scaling, self.seed = config, scaling, seed
-        self.surprise = surprise_table(words)
-        knots, slopes = _fit_hinges(config.features, scaling, self.surprise)
-        encode, decode = _autoencoder(config)
-        self.encoder = _whole(config, encode, decode)
-        _set_hinges(self.encoder, knots, slopes)
+        self.check(config, scaling.layout)
+        self.objects = objects = Objects(scaling.layout)
+        self.surprise = surprise_table(words, objects)
+        knots, slopes = _fit_hinges(config.features, scaling, objects, self.surprise)
+        encode, decode = _autoencoder(config, objects.count)
+        self.encoder = _whole(config, len(scaling.offset), objects.count, encode, decode)
+        _set_hinges(self.encoder, objects, knots, slopes)
         self._features = keras.Model(self.encoder.inputs, self.encoder.get_layer("features").output)
         features = self._prepared(words[: 1 << 18])
         self.encoder.get_layer(decode[-2].name).bias.assign(features.mean(axis=0) / 2)
@@ -136,7 +139,7 @@ class Nae:
             lambda x: _chain(encode, x * unit) / unit,
             lambda z: _chain(decode, z * unit) / unit,
             config.normalisation,
-            (np.zeros(len(OBJECTS)), high / unit),
+            (np.zeros(objects.count), high / unit),
             (np.full(config.latent, -reach), np.full(config.latent, reach)),
             seed,
         )
@@ -153,13 +156,13 @@ class Nae:
         return [*self._adam.variables, *self._directions, *self.density.variables]
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
-        """The features (n, 19) float16: exact, for they have few bits."""
+        """The features (n, objects) float16: exact, for they have few bits."""
         return (self._prepared(words),)
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64] | None:
         if self.config.tail == 0:
             return None
-        return tail_frequency(self.surprise, words, self.config.tail)
+        return tail_frequency(self.surprise, words, self.objects, self.config.tail)
 
     def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         with tf.GradientTape() as tape:
@@ -197,10 +200,10 @@ class Nae:
 
     @staticmethod
     def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
-        return squared_length_network(name, scaling.operations(), encoder)
+        return squared_length_network(name, scaling.layout, scaling.operations(), encoder)
 
     def _prepared(self, words: NDArray[np.int16]) -> NDArray[np.float16]:
-        features = np.empty((len(words), len(OBJECTS)), np.float16)
+        features = np.empty((len(words), self.objects.count), np.float16)
         chunk = 65536
         for start in range(0, len(words), chunk):
             inputs = self.scaling.inputs(words[start : start + chunk])
@@ -224,9 +227,9 @@ class Nae:
 FAMILY = Nae
 
 
-def _autoencoder(config: NaeConfig) -> tuple[list[Any], list[Any]]:
+def _autoencoder(config: NaeConfig, objects: int) -> tuple[list[Any], list[Any]]:
     """The layers of encoder and decoder, features to features."""
-    sizes = [*config.hidden, config.latent, *reversed(config.hidden), len(OBJECTS)]
+    sizes = [*config.hidden, config.latent, *reversed(config.hidden), objects]
     chain = [_cast("seen", FixedType(config.seen_bits, config.seen_integer, False))]
     for index, size in enumerate(sizes):
         weight = config.weight_bits, config.weight_integer
@@ -242,13 +245,13 @@ def _autoencoder(config: NaeConfig) -> tuple[list[Any], list[Any]]:
     return chain[:split], chain[split:]
 
 
-def _whole(config: NaeConfig, encode: list[Any], decode: list[Any]) -> Any:
+def _whole(config: NaeConfig, words: int, objects: int, encode: list[Any], decode: list[Any]) -> Any:
     """``network_input`` -> features -> decoded - features; names are those of the network's operations."""
-    count, features = len(OBJECTS) * config.features.hinges, config.features
-    inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
+    count, features = objects * config.features.hinges, config.features
+    inputs = x = keras.Input((words,), name="network_input")
     x = layers.dense("knots", count, (2, 2), (10, 8))(x)
     x = layers.relu("hinges", 8, 6)(x)
-    x = layers.dense("slopes", len(OBJECTS), (SLOPE_BITS, SLOPE_INTEGER), (2, 2))(x)
+    x = layers.dense("slopes", objects, (SLOPE_BITS, SLOPE_INTEGER), (2, 2))(x)
     x = _cast("features", features.type)(x)
     error = keras.layers.Subtract(name="error")([_chain([*encode, *decode], x), x])
     return keras.Model(inputs, error, name="autoencoder")
@@ -283,15 +286,17 @@ def _chain(chain: list[Any], x: Any) -> Any:
     return x
 
 
-def _set_hinges(model: Any, knots: NDArray[np.float64], slopes: NDArray[np.float64]) -> None:
+def _set_hinges(
+    model: Any, objects: Objects, knots: NDArray[np.float64], slopes: NDArray[np.float64]
+) -> None:
     """Fix the feature layers: hinge h of object i is relu(input - knots[i, h]), times slopes[i, h]."""
-    objects, hinges = knots.shape
-    select = np.zeros((len(CMS_WORDS), objects * hinges))
-    combine = np.zeros((objects * hinges, objects))
-    for i in range(objects):
-        select[3 * i, i * hinges : (i + 1) * hinges] = 1
+    count, hinges = knots.shape
+    select = np.zeros((len(objects.layout.words), count * hinges))
+    combine = np.zeros((count * hinges, count))
+    for i in range(count):
+        select[objects.columns[i], i * hinges : (i + 1) * hinges] = 1
         combine[i * hinges : (i + 1) * hinges, i] = slopes[i]
-    for name, kernel, bias in (("knots", select, -knots.ravel()), ("slopes", combine, np.zeros(objects))):
+    for name, kernel, bias in (("knots", select, -knots.ravel()), ("slopes", combine, np.zeros(count))):
         layer = model.get_layer(name)
         layer.kernel.assign(kernel)
         layer.bias.assign(bias)
@@ -299,14 +304,14 @@ def _set_hinges(model: Any, knots: NDArray[np.float64], slopes: NDArray[np.float
 
 
 def _hardest(scaling: Scaling) -> NDArray[np.int16]:
-    """Inputs (1, 57) of the event whose every word is at its hardware maximum."""
-    return scaling.inputs(np.array([[word.max_int for word in CMS_WORDS]], np.int16))
+    """Inputs (1, n_words) of the event whose every word is at its hardware maximum."""
+    return scaling.inputs(scaling.layout.high[None])
 
 
 def _fit_hinges(
-    features: Features, scaling: Scaling, table: NDArray[np.float64]
+    features: Features, scaling: Scaling, objects: Objects, table: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Knots and slopes (19, hinges): least squares to the scaled surprise, each GeV by the surprise it adds.
+    """Knots and slopes (objects, hinges): least squares to the scaled surprise, each pt by what it adds.
 
     A slope is what a hinge adds to those before it: their sum, the slope of the piece up to the next knot, is
     fitted between 0 and the largest slope, so that harder is never less surprising, however rare the object.
@@ -315,15 +320,18 @@ def _fit_hinges(
     """
     from scipy.optimize import lsq_linear
 
-    scales = features.scales()
-    knots = np.empty((len(OBJECTS), features.hinges))
+    scales = features.scales(objects)
+    knots = np.empty((objects.count, features.hinges))
     slopes = np.empty_like(knots)
     quantum, largest = 2.0 ** (SLOPE_INTEGER - SLOPE_BITS), 2 ** (SLOPE_BITS - 1) - 1
     for i, row in enumerate(table):
-        values = _pt_inputs(scaling, i)
-        # A level of surprise is that of the hardest pt that has it: softer ones do not occur.
+        values = _pt_inputs(scaling, int(objects.columns[i]))
+        # A level of surprise is that of the hardest pt that has it: softer ones do not occur. The last
+        # one, beyond all of zero bias, counts from where the scaling tells it from them, up to twice as hard.
         levels, first = np.unique(row, return_index=True)
-        pt = np.append(first[1:] - 1, first[-1])
+        after = values[first[-1] : 2 * first[-1] + 1]
+        beyond = first[-1] + np.argmax(after > values[first[-1] - 1])
+        pt = np.append(first[1:] - 1, beyond)
         wanted = np.linspace(levels[1], levels[-1], features.hinges)[:-1]
         knots[i] = values[[0, *pt[np.searchsorted(levels, wanted)]]]
         pieces = np.clip(values[pt, None] - knots[i], 0, np.diff(knots[i], append=np.inf))
@@ -335,15 +343,16 @@ def _fit_hinges(
                 fitted[k] = fitted[k - 1]
         if not fitted.any():
             raise UserError(
-                f"{OBJECTS[i]}: the scaling of pt does not tell the few of zero bias from none; "
+                f"{objects.items[i].name}: the scaling of pt does not tell the few of zero bias from none; "
                 "train on more events"
             )
         slopes[i] = np.diff(np.rint(fitted / quantum), prepend=0) * quantum
     return knots, slopes
 
 
-def _pt_inputs(scaling: Scaling, item: int) -> NDArray[np.float64]:
-    """Value of network_input of the pt of object `item` at every whole GeV to 2047, raw words twice that."""
-    words = np.zeros((2048, len(CMS_WORDS)), np.int16)
-    words[:, 3 * item] = 2 * np.arange(len(words))
-    return scaling.inputs(words)[:, 3 * item].astype(np.float64) * 2.0**-scaling.input_type.fraction
+def _pt_inputs(scaling: Scaling, column: int) -> NDArray[np.float64]:
+    """Value of network_input of the pt word in `column`, at every value that any pt word can have."""
+    layout = scaling.layout
+    words = np.zeros((1 + int(layout.high[Objects(layout).columns].max()), len(layout.words)), np.int32)
+    words[:, column] = np.arange(len(words))
+    return scaling.inputs(words)[:, column].astype(np.float64) * 2.0**-scaling.input_type.fraction

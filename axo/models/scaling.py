@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
-from axo.interchange.axol1tl import halved_pt
-from axo.layout.cms import CMS_WORDS, OBJECTS
-from axo.layout.units import KINDS
-from axo.network import PT_COLUMNS, WORDS, FixedType, Linear, Offset, Operation, Shift
+from axo.layout import Layout, find_layout, layout_document, parse_layout
+from axo.network import WORDS, FixedType, Linear, Offset, Operation, Shift
+from axo.network.convention import CONVENTIONS, HALF_KEPT, WHOLE_GEV, halving, pt_in_gev
 
 UNSCALED = FixedType(18, 13)
-"""Type of the whole-GeV pt, eta and phi words before scaling, as CMSSW hands them over."""
+"""Type of pt in GeV, eta and phi words before scaling, as CMS's firmware has it."""
+
+DEFAULT_LAYOUT = "cms_axol1tl"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class ScalingConfig:
     The words of present objects between the quantiles `low` and `high` (per word; of all objects of
     the kind where a word has fewer than `min_present`) are centred and divided by the power of two
     that brings half their range nearest to `half_range`. Inputs have `bits` bits, `integer` of them
-    integer (sign included). pt may have its own: `pt_low`, `pt_high`, `pt_half_range`.
+    integer (sign included). pt may have its own: `pt_low`, `pt_high`, `pt_half_range`. What the network
+    makes of the half GeV of a pt word: ``half-kept``, as CMS's firmware, or ``whole-gev``.
     """
 
     low: float = 0.05
@@ -37,6 +39,7 @@ class ScalingConfig:
     min_present: int = 200
     bits: int = 8
     integer: int = 6
+    pt_convention: str = "half-kept"
 
     def __post_init__(self) -> None:
         for low, high in ((self.low, self.high), (self.pt_low, self.pt_high)):
@@ -45,39 +48,52 @@ class ScalingConfig:
         if min(self.half_range, self.pt_half_range) <= 0:
             raise UserError("half_range and pt_half_range must be positive")
         FixedType(self.bits, self.integer)
+        if self.pt_convention not in CONVENTIONS:
+            raise UserError(f"pt_convention {self.pt_convention!r} is none of {', '.join(CONVENTIONS)}")
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """`offset` and `shift`, 57 integers each: input = input_type((word' - offset) >> shift).
+    """`offset` and `shift`, an integer a word each: input = input_type((word' - offset) >> shift).
 
-    word' is the raw word with pt halved (whole GeV).
+    word' is the raw word; of a pt word of 0.5 GeV a step it is pt in GeV, with its half or without as
+    `pt_convention` says. `layout` is that of the words.
     """
 
     offset: tuple[int, ...]
     shift: tuple[int, ...]
     input_type: FixedType = field(default_factory=lambda: FixedType(8, 6, True, "RND_CONV", "SAT"))
+    layout: Layout = field(default_factory=lambda: find_layout(DEFAULT_LAYOUT))
+    pt_convention: str = HALF_KEPT
+
+    @property
+    def unscaled_type(self) -> FixedType:
+        """Type of word', wide enough for every word of the layout."""
+        return _unscaled_type(self.layout)
 
     def operations(self) -> list[Operation]:
         """Raw words to the tensor ``network_input``: the head of every network."""
         offset = np.array(self.offset, np.int64)
         width = int(np.abs(offset).max()).bit_length() + 1
+        first = pt_in_gev(self.layout, self.pt_convention) if halving(self.layout).any() else []
+        kind = self.unscaled_type
         return [
-            halved_pt(),
-            Linear("unscaled", "halved", UNSCALED),
-            Offset("centred", "unscaled", offset, FixedType(width, width), UNSCALED),
+            *first,
+            Linear("unscaled", first[-1].name if first else WORDS, kind),
+            Offset("centred", "unscaled", offset, FixedType(width, width), kind),
             Shift("scaled", "centred", np.array(self.shift, np.int64)),
             Linear("network_input", "scaled", self.input_type),
         ]
 
     def inputs(self, words: ArrayLike, chunk: int = 65536) -> NDArray[np.int16]:
-        """The integers of ``network_input`` (n, 57) for raw `words` (n, 57), by the operations themselves."""
+        """The integers of ``network_input`` (n, n_words) for raw `words`, by the operations themselves."""
         from axo.network.reference import apply
 
         words = np.asarray(words)
         result = np.empty(words.shape, np.int16)
-        types: dict[str, FixedType] = {WORDS: FixedType(16, 16)}
-        sizes = {WORDS: len(CMS_WORDS)}
+        bits = np.dtype(self.layout.dtype).itemsize * 8
+        types: dict[str, FixedType] = {WORDS: FixedType(bits, bits)}
+        sizes = {WORDS: len(self.layout.words)}
         operations = self.operations()
         for operation in operations:
             types[operation.name], sizes[operation.name] = operation.result(types, sizes)
@@ -90,54 +106,85 @@ class Scaling:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts."""
-        return {"offset": list(self.offset), "shift": list(self.shift), "input_type": asdict(self.input_type)}
+        return {
+            "offset": list(self.offset),
+            "shift": list(self.shift),
+            "input_type": asdict(self.input_type),
+            "layout": layout_document(self.layout),
+            "pt_convention": self.pt_convention,
+        }
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Scaling:
-        """The inverse of `to_json`."""
-        return cls(tuple(document["offset"]), tuple(document["shift"]), FixedType(**document["input_type"]))
+        """The inverse of `to_json`; a document without a layout is of axo 1: CMS's words, whole GeV."""
+        layout = find_layout(DEFAULT_LAYOUT)
+        if "layout" in document:
+            layout = parse_layout(document["layout"], "scaling: layout")
+        return cls(
+            tuple(document["offset"]),
+            tuple(document["shift"]),
+            FixedType(**document["input_type"]),
+            layout,
+            document.get("pt_convention", WHOLE_GEV),
+        )
 
 
-def learn_scaling(words: ArrayLike, config: ScalingConfig) -> Scaling:
-    """Offsets and shifts from zero-bias `words` (n, 57): quantiles of present objects, whole GeV.
+def learn_scaling(words: ArrayLike, config: ScalingConfig, layout: Layout | None = None) -> Scaling:
+    """Offsets and shifts from zero-bias `words` (n, n_words) of `layout` (None: CMS's AXOL1TL).
 
-    Raises UserError when no object of a kind is present at all.
+    From quantiles of present objects. Raises UserError when no object of a kind is present at all.
     """
-    words = np.array(words, np.int16)
-    words[:, PT_COLUMNS] //= 2
+    layout = layout or find_layout(DEFAULT_LAYOUT)
+    convention = CONVENTIONS[config.pt_convention]
+    words, halved = np.asarray(words), halving(layout)
     offsets, shifts = [], []
-    for index in range(len(CMS_WORDS)):
-        item, quantity = divmod(index, 3)
-        is_pt = quantity == 0
+    for column, quantity in enumerate(layout.quantities):
+        is_pt = quantity.role in ("pt", "energy")
         low, high = (config.pt_low, config.pt_high) if is_pt else (config.low, config.high)
-        first, last = np.quantile(_present(words, item, quantity, config.min_present), [low, high])
+        found = _present(words, column, layout, config.min_present)
+        if halved[column]:
+            found = found // 2 if convention == WHOLE_GEV else found / 2
+        first, last = np.quantile(found, [low, high])
         target = config.pt_half_range if is_pt else config.half_range
         half = max((last - first) / 2, 0.5)
         offsets.append(round((first + last) / 2))
-        shifts.append(max(round(np.log2(half / target)), -_room(index, offsets[-1])))
-    return Scaling(
-        tuple(offsets), tuple(shifts), FixedType(config.bits, config.integer, True, "RND_CONV", "SAT")
+        shifts.append(max(round(np.log2(half / target)), -_room(layout, column, offsets[-1])))
+    kind = FixedType(config.bits, config.integer, True, "RND_CONV", "SAT")
+    return Scaling(tuple(offsets), tuple(shifts), kind, layout, convention)
+
+
+def _unscaled_type(layout: Layout) -> FixedType:
+    """UNSCALED where it holds any word of `layout` less any other, else with as many bits as it takes."""
+    integer = max(UNSCALED.integer, int((layout.high - layout.low).max()).bit_length() + 1)
+    return FixedType(integer + UNSCALED.fraction, integer)
+
+
+def _room(layout: Layout, column: int, offset: int) -> int:
+    """Bits by which a word, in GeV and centred, can be shifted left before its type wraps."""
+    word, halved = layout.words[column], int(halving(layout)[column])
+    reach = max(abs((word.min_int >> halved) - offset), abs(word.max_int / (1 << halved) - offset), 1)
+    return int(np.log2(((1 << (_unscaled_type(layout).integer - 1)) - 1) / reach))
+
+
+def _present(words: NDArray[Any], column: int, layout: Layout, min_present: int) -> NDArray[Any]:
+    """A word in the events that have its object, or that quantity of all objects of its kind."""
+    item = layout.objects[layout.object_of_word[column]]
+    magnitude = item.kind.magnitude
+    if magnitude is None:
+        return words[:, column]
+    found = words[:, column][words[:, item.columns[magnitude.role]] > 0]
+    if len(found) >= min_present:
+        return found
+    place = column - min(item.columns.values())
+    found = np.concatenate(
+        [
+            words[:, min(other.columns.values()) + place][words[:, other.columns[magnitude.role]] > 0]
+            for other in layout.objects
+            if other.kind is item.kind
+        ]
     )
-
-
-def _room(index: int, offset: int) -> int:
-    """Bits by which word `index`, pt halved and centred, can be shifted left before UNSCALED wraps."""
-    word = CMS_WORDS[index]
-    low, high = (bound // 2 if index % 3 == 0 else bound for bound in (word.min_int, word.max_int))
-    reach = max(abs(low - offset), abs(high - offset), 1)
-    return int(np.log2(((1 << (UNSCALED.integer - 1)) - 1) / reach))
-
-
-def _present(words: NDArray[np.int16], item: int, quantity: int, min_present: int) -> NDArray[np.int16]:
-    """Word `quantity` of object `item` in the events that have it, or of all objects of its kind."""
-    column = words[:, 3 * item + quantity][words[:, 3 * item] > 0]
-    if len(column) >= min_present:
-        return column
-    name = OBJECTS[item].rstrip("0123456789")
-    block = words[:, KINDS[name].words]
-    column = block[:, quantity::3][block[:, 0::3] > 0]
-    if not len(column):
+    if not len(found):
         raise UserError(
-            f"no event has any object of kind {name}: too few zero-bias events to learn a scaling"
+            f"no event has any object of kind {item.kind.name}: too few zero-bias events to learn a scaling"
         )
-    return column
+    return found

@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from axo.errors import UserError
 from axo.interchange.keras import squared_length_network
-from axo.layout.cms import OBJECTS, PT_COLUMNS
-from axo.layout.units import KINDS, to_physical
+from axo.layout import Layout
 from axo.models import layers
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
 from axo.models.fitting import PrunedAdam, mean_metrics, quantised_dense, require_damping
+from axo.models.objects import Objects
 from axo.models.pruning import Pruning
 from axo.models.resources import Resources, ResourceTerm, bit_operations
 from axo.models.scaling import Scaling
@@ -52,8 +52,6 @@ class Loss:
     beta_warmup: float = 0.2
 
     def __post_init__(self) -> None:
-        if set(self.pt) != set(KINDS):
-            raise UserError(f"pt must give one weight for each of {', '.join(KINDS)}")
         if min(*self.pt.values(), self.eta, self.phi, self.beta) < 0 or not 0 <= self.beta_warmup <= 1:
             raise UserError("weights must not be negative, and beta_warmup must be within 0 and 1")
 
@@ -92,8 +90,6 @@ class VaeConfig:
         if min(*self.hidden, self.latent, *self.decoder) < 1 or self.learning_rate <= 0:
             raise UserError("layer sizes and learning_rate must be positive")
         require_damping(self.damping)
-        if self.latent > len(OBJECTS):
-            raise UserError(f"latent must be at most {len(OBJECTS)}: one pt of each object is all there is")
         if self.latent_scale <= 0 or not 0 <= self.tail < 1:
             raise UserError("latent_scale must be positive, and tail at least 0 and below 1")
 
@@ -103,22 +99,35 @@ class Vae:
 
     Config = VaeConfig
 
+    @staticmethod
+    def check(config: VaeConfig, layout: Layout) -> None:
+        objects = Objects(layout)
+        objects.require_kinds(config.loss.pt, "loss: pt")
+        if config.latent > objects.count:
+            raise UserError(f"latent must be at most {objects.count}: one pt of each object is all there is")
+
     def __init__(self, config: VaeConfig, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
         keras.utils.set_random_seed(seed)
         self.config, self.scaling, self.seed = config, scaling, seed
-        self.surprise = surprise_table(words)
-        self.centre = np.array([surprise(self.surprise, words)[:, i].mean() for i in range(len(OBJECTS))])
+        self.check(config, scaling.layout)
+        self.objects = objects = Objects(scaling.layout)
+        self.surprise = surprise_table(words, objects)
+        self.centre = surprise(self.surprise, words, objects).mean(axis=0)
+        self._with_eta, self._with_phi = (objects.with_role(role)[0] for role in ("eta", "phi"))
         mean = layers.linear("mu", config.embedding_bits, config.embedding_integer)
-        self.encoder = layers.encoder(config, config.latent, mean, trainable_bits=bool(config.resources))
+        self.encoder = layers.encoder(
+            config, len(scaling.offset), config.latent, mean, trainable_bits=bool(config.resources)
+        )
         trunk = self.encoder.layers[-3].output
         self._heads = keras.Model(
             self.encoder.inputs, [self.encoder.output, keras.layers.Dense(config.latent)(trunk)]
         )
         self._decode_pt = keras.layers.Dense(
-            len(OBJECTS), use_bias=False, kernel_initializer="orthogonal", kernel_constraint=_Orthonormal()
+            objects.count, use_bias=False, kernel_initializer="orthogonal", kernel_constraint=_Orthonormal()
         )
         self._decode_angles = keras.Sequential(
-            [keras.layers.Dense(n, "relu") for n in config.decoder] + [keras.layers.Dense(3 * len(OBJECTS))]
+            [keras.layers.Dense(n, "relu") for n in config.decoder]
+            + [keras.layers.Dense(len(self._with_eta) + 2 * len(self._with_phi))]
         )
         for decoder in (self._decode_pt, self._decode_angles):
             decoder.build((None, config.latent))
@@ -130,9 +139,7 @@ class Vae:
         dense = quantised_dense(self.encoder.layers)
         self._adam = PrunedAdam(config.learning_rate, trainable, dense, config.pruning, config.damping)
         self._resources = ResourceTerm(config.resources) if config.resources else None
-        self._pt_scale = np.sqrt(
-            np.concatenate([np.full(kind.count, config.loss.pt[name]) for name, kind in KINDS.items()])
-        )
+        self._pt_scale = np.sqrt(objects.per_object(config.loss.pt, "loss: pt"))
 
     @property
     def variables(self) -> list[Any]:
@@ -140,23 +147,24 @@ class Vae:
         return [*self._adam.variables, *state]
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
-        """Inputs as integers (n, 57) int16, and targets (n, 4 * 19) float16: pt, eta, cos, sin phi.
+        """Inputs as integers (n, n_words) int16, and targets float16: pt, eta, cos, sin phi of the objects.
 
         The target of pt is the centred surprise times the root of its weight, and NaN for an absent
         object: that is what tells the loss to ignore it.
         """
-        targets = np.empty((len(words), 4 * len(OBJECTS)), np.float16)
+        objects = self.objects
+        targets = np.empty((len(words), sum(self._sizes())), np.float16)
         chunk = 100_000
         for start in range(0, len(words), chunk):
             part = words[start : start + chunk]
-            _, eta, phi = to_physical(part)
-            pt = (surprise(self.surprise, part) - self.centre) * self._pt_scale
-            pt[part[:, PT_COLUMNS] == 0] = np.nan
+            eta, phi = objects.values(part, "eta"), objects.values(part, "phi")
+            pt = (surprise(self.surprise, part, objects) - self.centre) * self._pt_scale
+            pt[part[:, objects.columns] == 0] = np.nan
             targets[start : start + chunk] = np.hstack([pt, eta, np.cos(phi), np.sin(phi)])
         return self.scaling.inputs(words), targets
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
-        return tail_frequency(self.surprise, words, self.config.tail)
+        return tail_frequency(self.surprise, words, self.objects, self.config.tail)
 
     def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         beta = self.config.loss.beta * self._ramp(progress)
@@ -192,7 +200,7 @@ class Vae:
     def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
         """The score is ap_ufixed<18,14,TRN,SAT>: saturating, an extreme event cannot wrap to a low score."""
         word = FixedType(18, 14, False, "TRN", "SAT")
-        return squared_length_network(name, scaling.operations(), encoder, word)
+        return squared_length_network(name, scaling.layout, scaling.operations(), encoder, word)
 
     def _ramp(self, progress: Any) -> Any:
         return tf.minimum(1.0, tf.cast(progress, tf.float32) / max(self.config.loss.beta_warmup, 1e-6))
@@ -218,16 +226,25 @@ class Vae:
 
     def _reconstruction(self, targets: Any, latent: Any) -> Any:
         """Sum over present objects of the weighted errors; that of phi is 1 - cos of the difference."""
-        pt, eta, along, across = tf.split(targets, 4, axis=1)
-        decoded_eta, decoded_along, decoded_across = tf.split(self._decode_angles(latent), 3, axis=1)
+        sizes = self._sizes()
+        pt, eta, along, across = tf.split(targets, sizes, axis=1)
+        angles = tf.split(self._decode_angles(latent), sizes[1:], axis=1)
+        decoded_eta, decoded_along, decoded_across = angles
         present = tf.math.is_finite(pt)
         pt = tf.where(present, pt - self._decode_pt(latent), 0.0) ** 2
         eta = (eta - decoded_eta) ** 2
         length = tf.sqrt(decoded_along**2 + decoded_across**2 + 1e-6)
         phi = 1 - (along * decoded_along + across * decoded_across) / length
         loss = self.config.loss
-        angles = tf.where(present, loss.eta * eta + loss.phi * phi, 0.0)
-        return tf.reduce_sum(pt + angles, axis=1)
+        total = tf.reduce_sum(pt, axis=1)
+        for weight, errors, places in ((loss.eta, eta, self._with_eta), (loss.phi, phi, self._with_phi)):
+            there = tf.gather(present, places, axis=1)
+            total += weight * tf.reduce_sum(tf.where(there, errors, 0.0), axis=1)
+        return total
+
+    def _sizes(self) -> list[int]:
+        """Columns of the targets: pt, eta, and cos and sin of phi."""
+        return [self.objects.count, len(self._with_eta), len(self._with_phi), len(self._with_phi)]
 
 
 class _Orthonormal(keras.constraints.Constraint):  # type: ignore[name-defined]

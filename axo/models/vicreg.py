@@ -20,15 +20,17 @@ from numpy.typing import NDArray
 
 from axo.errors import UserError
 from axo.interchange.keras import squared_length_network
+from axo.layout import Layout
 from axo.models import layers
 from axo.models.augment import Augmentations, Augmenter
 from axo.models.backend import import_keras, import_tensorflow
 from axo.models.family import Arrays, Metrics, Penalty
 from axo.models.fitting import PrunedAdam, mean_metrics, quantised_dense, require_damping
+from axo.models.objects import Objects
 from axo.models.pruning import Pruning
 from axo.models.scaling import Scaling
 from axo.models.surprise import surprise_table, tail_frequency
-from axo.network import CMS_WORDS, Network
+from axo.network import Network
 
 tf, keras = import_tensorflow(), import_keras()
 
@@ -92,12 +94,18 @@ class Vicreg:
 
     Config = VicregConfig
 
+    @staticmethod
+    def check(config: VicregConfig, layout: Layout) -> None:
+        Objects(layout)
+
     def __init__(self, config: VicregConfig, scaling: Scaling, seed: int, words: NDArray[np.int16]) -> None:
         keras.utils.set_random_seed(seed)
         self.config, self.scaling, self.seed = config, scaling, seed
-        self.surprise = surprise_table(words)
+        self.check(config, scaling.layout)
+        self.objects = Objects(scaling.layout)
+        self.surprise = surprise_table(words, self.objects)
         self._mean_frequency = self.frequency(words).mean()
-        self._embed, autoencode = _embedder(config), _autoencoder(config)
+        self._embed, autoencode = _embedder(config, len(scaling.offset)), _autoencoder(config)
         self.encoder = _whole(self._embed, autoencode)
         self._errors = keras.Sequential([keras.Input((config.embedding,)), *autoencode])
         self._project = keras.Sequential(
@@ -121,10 +129,10 @@ class Vicreg:
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
         """The raw words themselves, for views are made of them; weights in the error (n,), float32."""
         weights = self._mean_frequency / self.frequency(words)
-        return np.ascontiguousarray(words, np.int16), weights.astype(np.float32)
+        return np.ascontiguousarray(words, self.scaling.layout.dtype), weights.astype(np.float32)
 
     def frequency(self, words: NDArray[np.int16]) -> NDArray[np.float64]:
-        return tail_frequency(self.surprise, words, self.config.tail)
+        return tail_frequency(self.surprise, words, self.objects, self.config.tail)
 
     def train_step(self, batch: Arrays, step: Any, progress: Any, penalty: Penalty | None = None) -> Metrics:
         with tf.GradientTape() as tape:
@@ -145,7 +153,7 @@ class Vicreg:
     @staticmethod
     def export_encoder(name: str, scaling: Scaling, encoder: Any) -> Network:
         """The score keeps every bit of the squares; it saturates, so an extreme event cannot wrap."""
-        return squared_length_network(name, scaling.operations(), encoder)
+        return squared_length_network(name, scaling.layout, scaling.operations(), encoder)
 
     def _loss(self, batch: Arrays, seed: Any, penalty: Penalty | None = None) -> Metrics:
         words, zero_bias = batch
@@ -188,8 +196,8 @@ def vicreg_terms(first: Any, second: Any) -> Metrics:
     return {"invariance": invariance, "variance": variance, "covariance": covariance}
 
 
-def _embedder(config: VicregConfig) -> Any:
-    inputs = x = keras.Input((len(CMS_WORDS),), name="network_input")
+def _embedder(config: VicregConfig, words: int) -> Any:
+    inputs = x = keras.Input((words,), name="network_input")
     for index, size in enumerate(config.hidden):
         x = _dense(config, f"embed{index}", size)(x)
         x = layers.relu(f"relu{index}", config.activation_bits, config.activation_integer)(x)

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
 from axo.files import read_json, write_json
-from axo.physics.rates import ORBIT_RATE_HZ
+from axo.physics.rates import collision_rate_khz
 
 FORMAT = "axo-score-by-pileup-1"
 
@@ -275,7 +275,8 @@ class PileupModel:
         if (word < self.words[0]).any():
             raise ValueError(f"the model knows no scores below {self.first_word}")
         row, slope = self.row(pileup)
-        return np.interp(word, self.words, row) + slope * np.maximum(word - self.words[-1], 0)
+        logs: Floats = np.interp(word, self.words, row) + slope * np.maximum(word - self.words[-1], 0)
+        return logs
 
     def word_at(self, log_fraction: float, pileup: float) -> float:
         """The (fractional) threshold with that log P at mean `pileup`; the first knot when it is lower."""
@@ -288,7 +289,7 @@ class PileupModel:
 
     def rate_khz(self, word: ArrayLike, pileup: float, bunches: int) -> Floats:
         """Rate in kHz of a seed with threshold `word` at mean `pileup` with `bunches` colliding."""
-        return np.exp(self.log_fraction(word, pileup)) * (bunches * ORBIT_RATE_HZ / 1000)
+        return np.exp(self.log_fraction(word, pileup)) * collision_rate_khz(bunches)
 
 
 _POSITIONS = np.arange(len(_PILEUPS), dtype=np.float64)
@@ -306,7 +307,8 @@ def _poisson(means: Floats) -> Floats:
     n = np.arange(MOST_INTERACTIONS + 1)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(n[1:]))])
     safe = np.maximum(means, 1e-300)[:, None]
-    return np.exp(n * np.log(safe) - means[:, None] - log_factorial)
+    probabilities: Floats = np.exp(n * np.log(safe) - means[:, None] - log_factorial)
+    return probabilities
 
 
 def signal_efficiency(table: ScoreByPileup, name: str, word: ArrayLike) -> Floats:

@@ -1,4 +1,4 @@
-"""Scores to rates: an exact, additive score histogram, thresholds, intervals, pure rates.
+"""Scores to rates: an exact, additive score histogram, thresholds, rates, pure rates.
 
 A seed fires at ``score_word >= threshold_word``. Its rate is the fraction of zero-bias events that
 fire times the rate of colliding bunches, divided by its prescale (0: the seed is off). It is *pure*
@@ -7,14 +7,16 @@ in an event when no other unprescaled seed fired.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
 from axo.network.network import Network
+from axo.physics.figures import ONE_SIGMA, Accepted, Amount, Interval
 
 ORBIT_RATE_HZ = 11245.6
 """Turns of a bunch round the LHC a second: the speed of light over 26,658.9 m (LHC design report, ch. 2)."""
@@ -30,9 +32,6 @@ LUMI_SECTION_S = LUMI_SECTION_ORBITS / ORBIT_RATE_HZ
 
 DEFAULT_BINS = 1 << 18
 """Score words that an 18-bit score can be."""
-
-ONE_SIGMA = 0.682689492137086
-"""Coverage of one standard deviation of a normal distribution, the default of every interval here."""
 
 # Rounding errors of a rate that was itself computed from an event count are far below this; the
 # smallest step between two counts is far above it.
@@ -106,27 +105,21 @@ class ScoreHistogram:
         """Number of events with a score at or above the threshold, 0 to bins."""
         return int(self.counts[self._bin(threshold_word) :].sum())
 
-    def efficiency(self, threshold_word: int) -> float:
-        """Fraction (of the weight, if any) at or above the threshold; UserError without events."""
-        values: NDArray[np.int64] | NDArray[np.float64] = self.counts if self.sum_w is None else self.sum_w
-        everything = float(values.sum())
-        if everything <= 0:
-            raise UserError("a rate needs zero-bias events (of positive total weight), but there are none")
-        return float(values[self._bin(threshold_word) :].sum()) / everything
-
-    def efficiency_interval(self, threshold_word: int, confidence: float = ONE_SIGMA) -> tuple[float, float]:
-        """Clopper-Pearson interval of `efficiency`.
-
-        With weights it is that of the effective numbers, n = (sum w)^2 / sum w^2 events of which
-        n times the efficiency passed (Kish's effective sample size): approximate.
-        """
-        efficiency = self.efficiency(threshold_word)
+    def amount(self, threshold_word: int) -> Amount:
+        """Events with a score at or above the threshold, with the sums of their weights."""
+        events = self.passed(threshold_word)
         if self.sum_w is None or self.sum_w2 is None:
-            low, high = clopper_pearson(self.passed(threshold_word), self.total, confidence)
-        else:
-            effective = float(self.sum_w.sum()) ** 2 / float(self.sum_w2.sum())
-            low, high = clopper_pearson(min(max(efficiency, 0), 1) * effective, effective, confidence)
-        return float(low), float(high)
+            return Amount.counted(events)
+        return Amount(events, *(float(sums[threshold_word:].sum()) for sums in (self.sum_w, self.sum_w2)))
+
+    def accepted(self, threshold_word: int, confidence: float = ONE_SIGMA) -> Accepted:
+        """What the threshold accepts; nothing is said of purity."""
+        return Accepted(self.amount(threshold_word), self.amount(0), confidence=confidence)
+
+    @property
+    def arrays(self) -> list[NDArray[Any]]:
+        """Counts, and with weights the two sums."""
+        return [self.counts, *(sums for sums in (self.sum_w, self.sum_w2) if sums is not None)]
 
     def _bin(self, threshold_word: int) -> int:
         if not 0 <= threshold_word <= self.bins:
@@ -134,38 +127,28 @@ class ScoreHistogram:
         return threshold_word
 
 
-def clopper_pearson(
-    passed: ArrayLike, total: ArrayLike, confidence: float = ONE_SIGMA
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Central interval of a binomial fraction that covers at least `confidence`.
-
-    `passed` and `total` broadcast and may be effective (not whole) numbers, 0 <= passed <= total;
-    total 0 gives (0, 1). C. Clopper and E. S. Pearson, Biometrika 26 (1934) 404.
-    """
-    from scipy.special import betaincinv
-
-    k, n = np.broadcast_arrays(np.asarray(passed, np.float64), np.asarray(total, np.float64))
-    if (k < 0).any() or (k > n).any() or not 0 < confidence < 1:
-        raise ValueError("need 0 <= passed <= total and 0 < confidence < 1")
-    tail = (1 - confidence) / 2
-    # Beta parameters must be positive; where they are not, the bound is 0 or 1 by definition.
-    low = np.where(k > 0, betaincinv(np.where(k > 0, k, 1), n - k + 1, tail), 0.0)
-    high = np.where(k < n, betaincinv(k + 1, np.where(k < n, n - k, 1), 1 - tail), 1.0)
-    return low, high
-
-
 def collision_rate_hz(n_bunches: int = DEFAULT_BUNCHES) -> float:
     """Rate of crossings of colliding bunches (2544 bunches: 28.6 MHz)."""
     return n_bunches * ORBIT_RATE_HZ
 
 
-def rate_hz(passed: float, total: float, n_bunches: int = DEFAULT_BUNCHES, prescale: float = 1) -> float:
-    """Rate of a seed that fires in `passed` of `total` zero-bias events; 0 when its prescale is 0 (off)."""
-    if total <= 0:
-        raise UserError("a rate needs zero-bias events, but there are none")
+def collision_rate_khz(n_bunches: int = DEFAULT_BUNCHES) -> float:
+    """The same in kHz."""
+    return collision_rate_hz(n_bunches) / 1000
+
+
+def rate_khz(
+    fraction: Interval | None, n_bunches: int = DEFAULT_BUNCHES, prescale: float = 1
+) -> Interval | None:
+    """Rate of a seed that fires in this `fraction` of zero bias; 0 when its prescale is 0 (off).
+
+    Of a pure efficiency it is the pure rate. None of a fraction that is not known.
+    """
     if prescale < 0:
         raise ValueError(f"prescale {prescale} is negative")
-    return passed / total * collision_rate_hz(n_bunches) / prescale if prescale else 0.0
+    if fraction is None:
+        return None
+    return fraction.scaled(collision_rate_khz(n_bunches), prescale) if prescale else Interval(0.0, 0.0, 0.0)
 
 
 def threshold_for_rate(histogram: ScoreHistogram, target_hz: float, n_bunches: int = DEFAULT_BUNCHES) -> int:
@@ -193,40 +176,21 @@ def threshold_for_rate(histogram: ScoreHistogram, target_hz: float, n_bunches: i
     return int(too_many[-1]) + 1 if len(too_many) else 0
 
 
-@dataclass(frozen=True)
-class RatePoint:
-    """The rate at one threshold, with the bounds of its interval; `passed` of `total` events."""
+def pure_threshold_for_rate(
+    everything: ScoreHistogram, pure: ScoreHistogram, target_hz: float, n_bunches: int = DEFAULT_BUNCHES
+) -> int:
+    """The smallest threshold whose *pure* rate does not exceed `target_hz`.
 
-    threshold_word: int
-    passed: int
-    total: int
-    rate_khz: float
-    rate_low_khz: float
-    rate_high_khz: float
-
-
-def rate_table(
-    histogram: ScoreHistogram,
-    threshold_words: Iterable[int],
-    n_bunches: int = DEFAULT_BUNCHES,
-    prescale: float = 1,
-    confidence: float = ONE_SIGMA,
-) -> list[RatePoint]:
-    """The rate at each threshold, with Clopper-Pearson bounds. Raises UserError without events."""
-
-    def khz(fraction: float) -> float:
-        return rate_hz(fraction, 1, n_bunches, prescale) / 1000
-
-    return [
-        RatePoint(
-            int(threshold),
-            histogram.passed(threshold),
-            histogram.total,
-            khz(histogram.efficiency(threshold)),
-            *(khz(bound) for bound in histogram.efficiency_interval(threshold, confidence)),
-        )
-        for threshold in threshold_words
-    ]
+    `pure` is the histogram of those events of `everything` in which no other seed fired. Raises UserError
+    as `threshold_for_rate` does.
+    """
+    # All events that are not pure go where no threshold above 0 counts them.
+    parts = []
+    for whole, part in zip(everything.arrays, pure.arrays, strict=True):
+        part = part.copy()
+        part[0] += whole.sum() - part.sum()
+        parts.append(part)
+    return threshold_for_rate(ScoreHistogram(*parts), target_hz, n_bunches)
 
 
 def pure_mask(

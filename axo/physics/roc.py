@@ -8,10 +8,11 @@ the same that `axo.physics.rates.threshold_for_rate` gives.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from axo.physics.figures import Interval
 
 # Rounding of a fraction that was itself computed from a count is far below this.
 _TOLERANCE = 1e-9
@@ -32,15 +33,6 @@ def cut_at(scores: ArrayLike, allowed: int) -> float:
     return float(np.partition(values, len(values) - allowed - 1)[len(values) - allowed - 1])
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A value and the bounds of its interval of one standard deviation (68.3 %)."""
-
-    value: float
-    low: float
-    high: float
-
-
 def area_under_curve(background: ArrayLike, signal: ArrayLike) -> Interval:
     """P(signal above background) + half of P(equal), with its standard deviation on either side.
 
@@ -48,17 +40,19 @@ def area_under_curve(background: ArrayLike, signal: ArrayLike) -> Interval:
     signal scores among the background, plus that of the background scores among the signal.
     """
     b, s = np.sort(np.asarray(background)), np.sort(np.asarray(signal))
-    of_signal, of_background = _placement(b, s), 1 - _placement(s, b)
-    value = float(of_signal.mean())
+    places = _places(b, s)
+    # A ratio of integers, so the value does not depend on the order of a sum.
+    value = int(places.sum()) / (2 * len(b) * len(s))
+    of_signal, of_background = places / (2 * len(b)), 1 - _places(s, b) / (2 * len(s))
     variance = sum(float(v.var(ddof=1)) / len(v) if len(v) > 1 else 0.0 for v in (of_signal, of_background))
     deviation = float(np.sqrt(variance))
     return Interval(value, max(value - deviation, 0.0), min(value + deviation, 1.0))
 
 
-def _placement(reference: NDArray[np.generic], values: NDArray[np.generic]) -> Reals:
-    """For each of `values`: the fraction of the sorted `reference` below it, equals counted half."""
+def _places(reference: NDArray[np.generic], values: NDArray[np.generic]) -> NDArray[np.int64]:
+    """For each of `values`: twice how many of the sorted `reference` are below it, equals counted once."""
     below, upto = (np.searchsorted(reference, values, side) for side in ("left", "right"))
-    return (below + upto) / (2 * len(reference))
+    return below + upto
 
 
 def roc_points(
@@ -136,13 +130,6 @@ class Replicas:
         """Fraction of events above the cut of each replica, (replicas,)."""
         number = np.searchsorted(self._falling, -cuts, "left")
         return self._passed[np.arange(len(self._passed)), number] / self._total
-
-
-def geometric_mean(values: ArrayLike) -> Reals:
-    """Of efficiencies along the last axis; 0 where one of them is 0."""
-    array = np.asarray(values, np.float64)
-    with np.errstate(divide="ignore"):
-        return np.exp(np.log(array).mean(axis=-1))
 
 
 def spread(value: float, replicas: Reals) -> Interval | None:

@@ -60,7 +60,8 @@ def log_overlap(first: ArrayLike, second: ArrayLike, beta: float) -> Reals:
     # ln p = -ln(1 + exp(-m)), without overflow
     both_pass = -np.logaddexp(0, -a) - np.logaddexp(0, -b)
     both_fail = -np.logaddexp(0, a) - np.logaddexp(0, b)
-    return np.logaddexp(both_pass, both_fail)
+    overlap: Reals = np.logaddexp(both_pass, both_fail)
+    return overlap
 
 
 def posterior_agreement(first: ArrayLike, second: ArrayLike) -> Agreement:
@@ -126,4 +127,5 @@ def _normal_scores(values: NDArray[np.generic]) -> Reals:
 
     kept = values[:, (values != values[0]).any(axis=0)]
     scores = norm.ppf((rankdata(kept, axis=0) - 0.5) / len(kept))
-    return scores - scores.mean(axis=0)
+    centred: Reals = scores - scores.mean(axis=0)
+    return centred

@@ -260,7 +260,7 @@ _STEPS = (
 """The form of axo.emulator.kernel.front, by the parameter that each instruction needs."""
 
 
-def _program_lines(columns: dict[str, Ints], v: str, k: int) -> list[str]:
+def _program_lines(columns: dict[str, NDArray[np.int16]], v: str, k: int) -> list[str]:
     """The instructions of a word program on vector `v`, those that do nothing left out."""
     lines: list[str] = []
     idle = {"keep": -1}

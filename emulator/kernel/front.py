@@ -53,7 +53,8 @@ class WordProgram:
         t = (z >> self.right).astype(np.int32)
         bit = (t.astype(np.uint16) >> self.tie.astype(np.uint16)).astype(np.int32) & self.odd
         y = _saturated(_saturated(t + self.rounding) + bit) >> self.drop
-        return np.clip(y, self.low, self.high).astype(np.int64) + self.zero
+        result: Ints = np.clip(y, self.low, self.high).astype(np.int64) + self.zero
+        return result
 
     def columns(self, start: int, end: int) -> dict[str, NDArray[np.int16]]:
         """The parameters of words `start` to `end` - 1, by name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axo.emulator.kernel.lane import Lane
 from axo.emulator.kernel.plan import Packing, Plan
@@ -115,7 +116,7 @@ def _dense(plan: Plan, operation: Dense) -> list[str]:
     return _dense_in_order(plan, operation, fraction, ends)
 
 
-def _dense_at_once(plan: Plan, operation: Dense, up: int, ends) -> list[str]:
+def _dense_at_once(plan: Plan, operation: Dense, up: int, ends: NDArray[np.object_]) -> list[str]:
     """The exact total, wrapped once: wrapping commutes with addition."""
     accum, weight = operation.accum_type, operation.weight << up
     bias = accum.cast(operation.bias, operation.bias_type.fraction)

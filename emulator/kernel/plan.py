@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +43,8 @@ class Packing:
         """`weight` (n_in, n_out) regrouped: (groups, elements per group, n_out), zero where none."""
         padded = np.vstack([weight, np.zeros((1, weight.shape[1]), np.int64)])
         index = [[len(weight) if i is None else i for i in members] for members in self.groups]
-        return padded[np.array(index)]
+        grouped: Ints = padded[np.array(index)]
+        return grouped
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Plan:
         self.dots: dict[str, DotProduct] = {}
         self.packings: dict[str, Packing] = {}
         self.fronts: dict[str, WordProgram | None] = {}
-        self.fused: dict[str, Operation] = {}
+        self.fused: dict[str, Linear] = {}
         self.wanted: dict[str, set[str]] = {name: set() for name in network.types}
         if vnni:
             self._choose_dots()
@@ -119,7 +121,7 @@ class Plan:
         fits = bool((products >= lowest).all() and (products <= accum.max_int).all())
         return fits and operation.name not in self.analysis.saturating
 
-    def finish(self, name: str, cast: Operation | None, low: int, high: int) -> Lane:
+    def finish(self, name: str, cast: Linear | None, low: int, high: int) -> Lane:
         """What takes a total of dot product `name`, from `low` to `high`, to its type and through `cast`."""
         accum = self.network.types[name]
         lane = Lane(low, high)
@@ -127,7 +129,7 @@ class Plan:
             lane.wrap(accum)
         if isinstance(cast, Relu):
             lane.relu()
-        if isinstance(cast, Linear | Relu):
+        if cast is not None:
             lane.cast(accum.fraction, cast.type)
         return lane
 
@@ -159,7 +161,7 @@ class Plan:
         results = (self.network.score, self.network.embedding)
         for operation in self.live:
             alone = operation.input not in results and len(self.readers(operation.input)) == 1
-            if type(operation) in (Linear, Relu) and operation.input in self.dots and alone:
+            if isinstance(operation, Linear) and operation.input in self.dots and alone:
                 product = self.dots[operation.input]
                 lane = self.finish(operation.input, operation, product.lowest, product.highest)
                 if lane.bits <= 32:  # a cast that appends bits may need more on the way
@@ -210,7 +212,7 @@ def _dot_product(plan: Plan, operation: Dense) -> DotProduct | None:
     return DotProduct(weight, bias, low, high)
 
 
-def _groups(order, n: int, per_group: int) -> tuple[tuple[int | None, ...], ...]:
+def _groups(order: Iterable[int], n: int, per_group: int) -> tuple[tuple[int | None, ...], ...]:
     """`order` cut into groups; what is not an element 0 to n - 1 becomes None."""
     elements = [i if i < n else None for i in order]
     elements += [None] * (-len(elements) % per_group)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 BLOCK = 64
 """Events per block: the buffers of a production network then stay in the first-level cache."""
@@ -29,14 +30,14 @@ def block_function(name: str, body: Iterable[str], lanes: str = "scalar") -> Fun
     return Function(lanes, f"static void {name}(struct buffers *b) {{\n{lines}\n}}\n", f"{name}(b);")
 
 
-def table(c_type: str, name: str, values) -> str:
+def table(c_type: str, name: str, values: ArrayLike) -> str:
     """A constant array with the shape of `values`."""
-    values = np.asarray(values)
-    shape = "".join(f"[{n}]" for n in values.shape)
-    return f"static const {c_type} {name}{shape} __attribute__((aligned(64))) = {_braces(values)};"
+    array = np.asarray(values)
+    shape = "".join(f"[{n}]" for n in array.shape)
+    return f"static const {c_type} {name}{shape} __attribute__((aligned(64))) = {_braces(array)};"
 
 
-def _braces(values: np.ndarray) -> str:
+def _braces(values: NDArray[np.integer]) -> str:
     inner = map(_braces, values) if values.ndim > 1 else map(literal, values.tolist())
     return "{" + ", ".join(inner) + "}"
 

@@ -62,4 +62,5 @@ def open_input(name: str, position: Any = None) -> Input:
     kind, _, address = name.partition(":")
     if kind not in kinds():
         raise UserError(f"input {name!r}: write it as one of {', '.join(kinds())}{nearest(kind, kinds())}")
-    return importlib.import_module(f"{__name__}.{kind}").open_input(address, position)
+    opened: Input = importlib.import_module(f"{__name__}.{kind}").open_input(address, position)
+    return opened

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from axo.config import parse, read_yaml
 from axo.errors import UserError, nearest
@@ -120,7 +121,7 @@ def standard_faults(pileup: Sequence[float], sections: Sequence[int]) -> tuple[F
 _BEFORE, _AFTER = 30, 110  # lumi sections round a fault that should be quiet
 
 
-def _quiet_place(pileup: np.ndarray[Any, Any]) -> int:
+def _quiet_place(pileup: NDArray[np.float64]) -> int:
     """Index with the steadiest pileup from _BEFORE before to _AFTER after it, all above 20."""
     best, place = math.inf, None
     for at in range(_BEFORE, len(pileup) - _AFTER):

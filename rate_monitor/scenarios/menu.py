@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from axo.controllers import Controller, Decision, Measurement, SeedMeasurement
 from axo.errors import UserError
 from axo.files import read_json
-from axo.physics.rates import LUMI_SECTION_S, ORBIT_RATE_HZ
+from axo.physics.rates import LUMI_SECTION_S, collision_rate_khz
 
 from ..fills import FillSection
 
@@ -85,7 +85,7 @@ class MenuTruth:
     def __init__(self, tail: TailEvents, seeds: Sequence[MenuSeed], bunches: int) -> None:
         self.seeds = tuple(seeds)
         self._tail = tail
-        self._crossings_khz = bunches * ORBIT_RATE_HZ / 1000
+        self._crossings_khz = collision_rate_khz(bunches)
         self.bunches = bunches
         self._log = {
             name: np.log(np.maximum(column, 0.5).astype(np.float64)) for name, column in tail.values.items()
@@ -140,7 +140,8 @@ class MenuTruth:
         """The probability that each of the events `near` has the quantity at or above `word`."""
         from scipy.special import ndtr
 
-        return ndtr((self._log[quantity][near] - math.log(max(word - 0.5, 0.5))) / SMEARING)
+        probabilities: Floats = ndtr((self._log[quantity][near] - math.log(max(word - 0.5, 0.5))) / SMEARING)
+        return probabilities
 
     def _weights(self, pileup: float, near: NDArray[np.int64]) -> Floats:
         """The probability that a crossing of mean `pileup` is like each of the events `near`."""

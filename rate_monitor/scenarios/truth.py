@@ -10,7 +10,7 @@ import numpy as np
 
 from axo.controllers import ScoreCounts
 from axo.physics.pileup_model import PileupModel, ScoreByPileup, read_score_by_pileup
-from axo.physics.rates import ORBIT_RATE_HZ
+from axo.physics.rates import collision_rate_khz
 
 _HISTOGRAM_BINS = 64
 _HISTOGRAM_STEP = 256  # words
@@ -22,7 +22,7 @@ class SeedTruth:
     def __init__(self, model: PileupModel, bunches: int) -> None:
         self.model = model
         self.bunches = bunches
-        self._crossings_khz = bunches * ORBIT_RATE_HZ / 1000
+        self._crossings_khz = collision_rate_khz(bunches)
 
     def rate_khz(self, word: int, pileup: float, factor: float = 1.0) -> float:
         """The true rate before prescale; `factor` is the detector's (1: as counted)."""

@@ -16,9 +16,10 @@ from axo.errors import UserError
 from axo.events.sources import read_events
 from axo.models.scaling import learn_scaling
 from axo.network import evaluate
+from axo.physics.sample import Sample
 from axo.physics.variables import trigger_variables
 from axo.training.config import find_config, read_training
-from axo.training.decorrelate import Bench, Sample, pileup_slope
+from axo.training.decorrelate import Bench, pileup_slope
 from axo.training.fit import fit
 
 
@@ -144,10 +145,14 @@ def bench(pure, signal_pure):
     def sample(flags, pileup=None):
         flags = np.array(flags, bool)
         events = Events(np.zeros((len(flags), 57), np.int16), pileup=pileup)
-        return Sample(events, flags, ("met_gev",), np.zeros((len(flags), 1)))
+        return Sample("", events, flags)
 
     return Bench(
-        sample(pure, np.arange(len(pure), dtype=np.float32)), {"s": sample(signal_pure)}, (11.2456 / 4,), 1
+        sample(pure, np.arange(len(pure), dtype=np.float32)),
+        {"s": sample(signal_pure)},
+        {"met_gev": np.zeros(len(pure))},
+        (11.2456 / 4,),
+        1,
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from axo.cli import main
 from axo.emulator import replay
-from axo.emulator.answers import Question, answer
+from axo.emulator.answers import Question, answer, check_answers
 from axo.emulator.partial import Partial
 from axo.emulator.report import text_of
 from axo.errors import UserError
@@ -23,8 +23,9 @@ from axo.events import Events
 from axo.events.sources import read_events, sample_path, write_events
 from axo.firmware.models import find_model
 from axo.network import evaluate, write_network
+from axo.physics.figures import clopper_pearson
 from axo.physics.menu import read_menu
-from axo.physics.rates import clopper_pearson, collision_rate_hz
+from axo.physics.rates import collision_rate_hz
 
 THRESHOLDS = (300, 1000, 2500)
 KHZ = collision_rate_hz() / 1000
@@ -95,6 +96,42 @@ def test_rates_and_purity_are_those_of_the_reference(answers, truth):
     for row in answers["scan"]:
         assert row["passed"] == (score >= row["threshold_word"]).sum()
         assert row["pure"] == (pure & (score >= row["threshold_word"])).sum()
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        Question(("300",), (20,), (5,)),
+        Question(("300",), triggered=True, top=0),
+        Question(("0",)),  # all events pass, more than are kept
+        Question(("262144",)),  # none does
+    ],
+)
+def test_answers_follow_their_schema(result, question):
+    check_answers(answer(result, question))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("scan", 0, "purity"), 0.5),
+        (("scan", 0, "passed"), -1),
+        (("scan", 0, "extra"), 1),
+        (("working_points", 0, "fraction", "low"), "0"),
+        (("working_points", 2, "details", "pileup", 3, "pure"), 1.5),
+        (("seeds", "seeds", 2, "prescale"), None),
+        (("top_events", 0, "objects", 0, "pt_gev"), "12"),
+        (("network", "sha256"), "0"),
+    ],
+)
+def test_damaged_answers_break_their_schema(answers, place, value):
+    damaged = json.loads(json.dumps(answers))
+    inside = damaged
+    for key in place[:-1]:
+        inside = inside[key]
+    inside[place[-1]] = value
+    with pytest.raises(ValueError, match="/".join(map(str, place[:2]))):
+        check_answers(damaged)
 
 
 def test_asked_rates_give_the_smallest_threshold_that_holds_them(answers, truth):

@@ -29,11 +29,13 @@ def test_describes(tmp_path, make_events, capsys):
     assert f"mean {events.pileup.mean():.2f}, {events.pileup.min():g} to {events.pileup.max():g}" in said
     jets = next(text for text in said.splitlines() if text.lstrip().startswith("JET")).split()
     present = events.words[:, 27::3] > 0
-    assert jets[1:4] == [
+    assert jets[1:] == [
         f"{present.sum() / 50:.3f}",
         f"{present[:, 0].mean():.1%}",
-        str(events.words[:, 27].max()),
+        *("pt", "0", "to", str(events.words[:, 27].max()), "0", "to"),
+        *(f"{events.words[:, 27].max() / 2:g}", "GeV"),
     ]
+    assert "layout           cms_axol1tl, 57 words" in said
     assert "seeds            3, 3 ever fired" in said
 
 
@@ -74,7 +76,7 @@ def test_cuts_every_kth_of_each_file_up_to_a_limit(tmp_path, make_events, capsys
 
 
 def test_every_kth_across_chunks(tmp_path, monkeypatch, assert_same):
-    monkeypatch.setattr("axo.events.sources.iter_events.__defaults__", (7, None, None, 0, None))
+    monkeypatch.setattr("axo.events.sources.iter_events.__defaults__", (7, None, None, 0, None, None))
     assert main(["events", "sample:sig_ttbar", "--every", "5", "--output", str(tmp_path / "c.h5")]) == 0
     assert_same(read_events(tmp_path / "c.h5"), read_events(sample_path("sig_ttbar"))[::5])
 

@@ -144,7 +144,6 @@ def test_pruned_weights_stay_zero(words, scaling):
     "options",
     [
         {"components": 0},
-        {"components": 20},
         {"component_scale": 0.0},
         {"radial": -1.0},
         {"learning_rate": 0.0},
@@ -161,7 +160,6 @@ def test_bad_configuration(options):
 @pytest.mark.parametrize(
     "options",
     [
-        {"pt": {"MET": 1.0}},
         {"pt": {"MET": 1.0, "EG": 0.0, "MU": 1.0, "JET": 1.0}},
         {"sigma": 0.0},
         {"hidden": ()},

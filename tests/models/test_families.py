@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from axo.config import parse
 from axo.errors import UserError
 from axo.events.sources import read_events
 from axo.interchange.keras import cost, require_exact_in_float32
+from axo.layout import Word, bare_layout, find_layout
 from axo.models.evaluate import compare, read_keras, write_keras
 from axo.models.family import family_names, find_family
 from axo.models.pruning import Pruning
@@ -113,6 +115,30 @@ def test_pruned_weights_stay_zero(name, words, scaling):
 def test_bad_configuration(name, option):
     with pytest.raises(UserError):
         find_family(name).Config(**option)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fault"),
+    [
+        ("vae", {"latent": 20}, "latent must be at most 19"),
+        ("vae", {"loss": {"pt": {"MET": 1, "EG": 1, "MU": 1}}}, "loss: pt .* each of MET, EG, MU, JET"),
+        ("fad", {"components": 20}, "components must be at most 19"),
+        ("fad", {"flow": {"pt": {"jet": 1}}}, "flow: pt .* each of MET, EG, MU, JET"),
+        ("nae", {"features": {"scale": {"JET": 1}}}, "features: scale .* each of MET, EG, MU, JET"),
+    ],
+)
+def test_a_configuration_must_go_with_the_layout(name, options, fault):
+    family = find_family(name)
+    config = parse(family.Config, options, "model")
+    with pytest.raises(UserError, match=fault):
+        family.check(config, find_layout("cms_axol1tl"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_layout_without_any_pt_is_refused(name):
+    family = find_family(name)
+    with pytest.raises(UserError, match="no object with a pt or an energy"):
+        family.check(family.Config(), bare_layout([Word("a", 8, False)]))
 
 
 def test_helpers_are_no_families():

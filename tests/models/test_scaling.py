@@ -13,6 +13,7 @@ from axo.errors import UserError
 from axo.layout import find_layout
 from axo.models.scaling import Scaling, ScalingConfig, learn_scaling
 from axo.network import CMS_WORDS, Network, SumOfSquares, evaluate
+from axo.network.convention import CONVENTIONS, WHOLE_GEV
 from axo.network.types import FixedType
 
 JET0, MU3 = slice(27, 30), slice(24, 27)
@@ -30,8 +31,8 @@ def events(n=1000):
 
 
 def test_known_ranges():
-    """pt is 1..100 GeV after halving: 1 % and 99 % at 2 and 99, offset 50 (ties to even), half range 48.5."""
-    config = ScalingConfig(low=0.0, high=1.0, half_range=3.0, pt_half_range=3.0)
+    """pt is 1..100 whole GeV: 1 % and 99 % at 2 and 99, offset 50 (ties to even), half range 48.5."""
+    config = ScalingConfig(low=0.0, high=1.0, half_range=3.0, pt_half_range=3.0, pt_convention="whole-gev")
     scaling = learn_scaling(events(), config)
     assert scaling.offset[JET0] == (50, 0, 50)  # eta -50..49 is centred at -0.5, phi 0..99 at 49.5
     assert scaling.shift[JET0] == (4, 4, 4)  # 48.5 / 3 and 49.5 / 3 are nearest to 16
@@ -79,13 +80,17 @@ def test_inputs_are_those_of_the_network(data):
     offset = data.draw(st.lists(st.integers(-300, 300), min_size=57, max_size=57))
     shift = data.draw(st.lists(st.integers(0, 7), min_size=57, max_size=57))
     shift[15:17] = -2, -1  # a left shift, of words that have the room
-    scaling = Scaling(tuple(offset), tuple(shift), FixedType(8, 6, True, "RND_CONV", "SAT"))
+    convention = data.draw(st.sampled_from(sorted(CONVENTIONS.values())))
+    kind = FixedType(8, 6, True, "RND_CONV", "SAT")
+    scaling = Scaling(tuple(offset), tuple(shift), kind, pt_convention=convention)
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     words = np.stack([rng.integers(word.min_int, word.max_int + 1, 50) for word in CMS_WORDS], axis=1).astype(
         np.int16
     )
     whole = words.astype(float)
-    whole[:, 0::3] = np.floor(whole[:, 0::3] / 2)
+    whole[:, 0::3] /= 2
+    if convention == WHOLE_GEV:
+        whole[:, 0::3] = np.floor(whole[:, 0::3])
     moved = np.floor((whole - offset) * 32 / 2.0 ** np.array(shift)) / 32
     expected = np.clip(np.round(moved * 4), -128, 127)
     np.testing.assert_array_equal(scaling.inputs(words, chunk=17), expected)

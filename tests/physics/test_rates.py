@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from axo.errors import UserError
+from axo.physics.figures import Interval, clopper_pearson
 from axo.physics.rates import (
     LUMI_SECTION_S,
     ScoreHistogram,
     bins_of,
-    clopper_pearson,
     collision_rate_hz,
     pure_mask,
-    rate_hz,
-    rate_table,
+    pure_threshold_for_rate,
+    rate_khz,
     threshold_for_rate,
 )
 
@@ -30,14 +30,16 @@ def test_constants():
 
 
 def test_rate_by_hand():
-    assert rate_hz(35, 1_000_000) == pytest.approx(1001.308224)  # 35e-6 x 28,608,806.4
-    assert rate_hz(35, 1_000_000, n_bunches=1272) == pytest.approx(500.654112)
-    assert rate_hz(35, 1_000_000, prescale=2.5) == pytest.approx(400.5232896)
-    assert rate_hz(35, 1_000_000, prescale=0) == 0.0
-    with pytest.raises(UserError, match="zero-bias events"):
-        rate_hz(0, 0)
+    fraction = Interval(35e-6, 30e-6, 40e-6)
+    rate = rate_khz(fraction)
+    assert rate.value == pytest.approx(1.001308224)  # 35e-6 x 28,608,806.4 Hz
+    assert (rate.low, rate.high) == pytest.approx((0.858264192, 1.144352256))
+    assert rate_khz(fraction, n_bunches=1272).value == pytest.approx(0.500654112)
+    assert rate_khz(fraction, prescale=2.5).value == pytest.approx(0.4005232896)
+    assert rate_khz(fraction, prescale=0) == Interval(0.0, 0.0, 0.0)
+    assert rate_khz(None) is None
     with pytest.raises(ValueError, match="negative"):
-        rate_hz(1, 2, prescale=-1)
+        rate_khz(fraction, prescale=-1)
 
 
 def test_bins_of_a_network(golden_network):
@@ -48,7 +50,7 @@ def test_histogram_counts_at_or_above():
     histogram = ScoreHistogram.of([0, 3, 3, 7], bins=8)
     assert histogram.counts.dtype == np.int64
     assert [histogram.passed(t) for t in range(9)] == [4, 3, 3, 3, 1, 1, 1, 1, 0]
-    assert (histogram.total, histogram.bins, histogram.efficiency(4)) == (4, 8, 0.25)
+    assert (histogram.total, histogram.bins, histogram.accepted(4).efficiency.value) == (4, 8, 0.25)
     with pytest.raises(ValueError, match="threshold 9"):
         histogram.passed(9)
 
@@ -57,10 +59,11 @@ def test_weighted_histogram_by_hand():
     histogram = ScoreHistogram.of([1, 3, 3], bins=4, weights=[2.0, 0.5, 1.5])
     assert histogram.sum_w.tolist() == [0, 2.0, 0, 2.0]
     assert histogram.sum_w2.tolist() == [0, 4.0, 0, 2.5]
-    assert histogram.efficiency(2) == 0.5
+    found = histogram.accepted(2).efficiency
+    assert found.value == 0.5
     # Effective events: 4^2 / 6.5 = 2.4615, of which half passed.
     low, high = clopper_pearson(1.2307692307692308, 2.4615384615384617)
-    assert histogram.efficiency_interval(2) == pytest.approx((float(low), float(high)))
+    assert (found.low, found.high) == pytest.approx((float(low), float(high)))
     assert low + high == pytest.approx(1)  # symmetric, as half passed
 
 
@@ -102,7 +105,7 @@ def test_threshold_is_the_smallest_that_keeps_the_rate(scores, share):
         fitting = [
             t
             for t in range(33)
-            if rate_hz(sum(s >= t for s in scores), len(scores)) <= target_hz * (1 + 1e-12)
+            if sum(s >= t for s in scores) / len(scores) * collision_rate_hz() <= target_hz * (1 + 1e-12)
         ]
         assert threshold == fitting[0]
 
@@ -112,7 +115,7 @@ def test_threshold_of_a_rate_of_a_threshold_passes_the_same(scores, threshold):
     histogram = ScoreHistogram.of(scores, bins=32)
     passed = histogram.passed(threshold)
     if passed:
-        back = threshold_for_rate(histogram, rate_hz(passed, len(scores)))
+        back = threshold_for_rate(histogram, passed / len(scores) * collision_rate_hz())
         assert histogram.passed(back) == passed and back <= threshold
 
 
@@ -121,7 +124,7 @@ def test_a_rate_that_the_events_cannot_show_is_refused():
     # One event of 1000 is 28.6 kHz; 1 kHz needs 28,609 (28,608,806.4 / 1000, rounded up).
     with pytest.raises(UserError, match=r"1 kHz cannot be told from 1000 .*28\.6 kHz.*at least 28609"):
         threshold_for_rate(histogram, 1000)
-    assert threshold_for_rate(histogram, rate_hz(1, 1000)) == 999
+    assert threshold_for_rate(histogram, collision_rate_hz() / 1000) == 999
     for bad in (0, -5, math.nan):
         with pytest.raises(UserError, match="not positive"):
             threshold_for_rate(histogram, bad)
@@ -129,47 +132,18 @@ def test_a_rate_that_the_events_cannot_show_is_refused():
         threshold_for_rate(ScoreHistogram.empty(8), 1000)
 
 
-def test_table_by_hand():
-    (point,) = rate_table(ScoreHistogram.of([0] * 90 + [5] * 10, bins=8), [5], n_bunches=1000)
-    assert (point.threshold_word, point.passed, point.total) == (5, 10, 100)
-    assert point.rate_khz == pytest.approx(1124.56)  # 0.1 x 1000 x 11.2456 kHz
-    low, high = clopper_pearson(10, 100)
-    assert (point.rate_low_khz, point.rate_high_khz) == pytest.approx((low * 11245.6, high * 11245.6))
-    (halved,) = rate_table(ScoreHistogram.of([0] * 90 + [5] * 10, bins=8), [5], 1000, prescale=2)
-    assert halved.rate_high_khz == pytest.approx(point.rate_high_khz / 2)
-    with pytest.raises(UserError, match="there are none"):
-        rate_table(ScoreHistogram.empty(8), [1])
-
-
-def test_clopper_pearson_textbook_values():
-    low, high = clopper_pearson([0, 5, 10, 1], [10, 10, 10, 100], 0.95)
-    # 1 - 0.025^(1/10); then the tabulated 95 % limits of 5/10 and 1/100.
-    assert (low[0], high[0]) == pytest.approx((0, 1 - 0.025**0.1))
-    assert (low[2], high[2]) == pytest.approx((0.025**0.1, 1))
-    assert (low[1], high[1]) == pytest.approx((0.18709, 0.81291), abs=1e-5)
-    assert (low[3], high[3]) == pytest.approx((0.00025, 0.05446), abs=1e-5)
-    assert clopper_pearson(0, 0) == (0, 1)
-
-
-@given(st.integers(1, 40), st.data())
-def test_clopper_pearson_bounds_leave_the_tails(n, data):
-    """By definition: at the bound, the observed count or a more extreme one has half the rest."""
-    k = data.draw(st.integers(0, n))
-    low, high = clopper_pearson(k, n, 0.9)
-
-    def chance(fraction, counts):
-        return sum(math.comb(n, i) * fraction**i * (1 - fraction) ** (n - i) for i in counts)
-
-    if k > 0:
-        assert chance(float(low), range(k, n + 1)) == pytest.approx(0.05)
-    if k < n:
-        assert chance(float(high), range(k + 1)) == pytest.approx(0.05)
-
-
-@pytest.mark.parametrize(("passed", "total", "confidence"), [(2, 1, 0.9), (-1, 1, 0.9), (0, 1, 1.0)])
-def test_clopper_pearson_refuses(passed, total, confidence):
-    with pytest.raises(ValueError, match="need"):
-        clopper_pearson(passed, total, confidence)
+def test_pure_threshold_by_hand():
+    """Ten events of scores 0 to 9, of which 9, 7, 5 and 3 are pure: two of ten pass at 6, three at 5."""
+    scores = np.arange(10)
+    everything = ScoreHistogram.of(scores, bins=16)
+    pure = ScoreHistogram.of(scores[3::2], bins=16)
+    target_hz = 0.2 * collision_rate_hz(1)
+    assert pure_threshold_for_rate(everything, pure, target_hz, n_bunches=1) == 6
+    assert pure.counts.tolist()[:4] == [0, 0, 0, 1]  # not changed on the way
+    halves = [ScoreHistogram.of(s, 16, np.full(len(s), 0.5)) for s in (scores, scores[3::2])]
+    assert pure_threshold_for_rate(*halves, target_hz, n_bunches=1) == 6
+    with pytest.raises(UserError, match="cannot be told from 10 zero-bias events"):
+        pure_threshold_for_rate(everything, pure, 0.05 * collision_rate_hz(1), n_bunches=1)
 
 
 def test_pure_by_hand():

@@ -195,19 +195,34 @@ def test_shipped_configurations_are_valid(name):
     assert folder == "/elsewhere"
 
 
-def test_geometric_mean():
-    from axo.training.figures import geometric_mean, rate_name
+def test_figures_by_hand():
+    """Eight zero-bias events, of which two may pass: 5 and 7, at 5; of four signal events three do."""
+    from types import SimpleNamespace
 
-    assert geometric_mean([0.1, 0.4]) == pytest.approx(0.2)
-    assert geometric_mean([0.0, 0.4]) == 0
+    from axo.physics.figures import clopper_pearson
+    from axo.training.config import Release
+    from axo.training.figures import figures
+
+    network = SimpleNamespace(score_type=SimpleNamespace(max_int=7))
+    khz = collision_rate_hz(2544) / 1000
+    release = Release(rates_khz=(khz / 4,), figures_khz=(khz / 4,))
+    signals = {"a": np.array([5, 6, 7, 1]), "b": np.array([0, 5, 3, 4])}
+    found = figures(np.array([0, 1, 1, 2, 3, 4, 5, 7]), signals, network, release)
+    (point,) = found["rates"]
+    low, high = clopper_pearson(2, 8)
+    assert found["rates"][point] == pytest.approx(
+        {"threshold_word": 5, "passed": 2, "total": 8, "rate_khz": khz / 4,
+         "rate_low_khz": low * khz, "rate_high_khz": high * khz}
+    )  # fmt: skip
+    assert [found["signals"][name]["efficiency"][point]["value"] for name in "ab"] == [0.75, 0.25]
+    assert found["geometric_mean"][point] == pytest.approx(np.sqrt(0.75 * 0.25))
+    # Pairs won, ties half: 5 beats six and ties one, 6 beats seven, 7 also ties one, 1 beats one, ties two.
+    assert found["signals"]["a"]["auc"] == (6.5 + 7 + 7.5 + 2) / 32
+    with pytest.raises(UserError, match="signal a holds no events"):
+        figures(np.arange(8), {"a": np.zeros(0, np.int64)}, network, release)
+
+
+def test_names_of_working_points():
+    from axo.training.figures import rate_name
+
     assert [rate_name(rate) for rate in (0.5, 1.0, 10.0)] == ["rate_0p5khz", "rate_1khz", "rate_10khz"]
-
-
-def test_area_under_curve_counts_ties_half():
-    from axo.physics.rates import ScoreHistogram
-    from axo.training.figures import area_under_curve
-
-    background = ScoreHistogram.of(np.array([0, 1, 1, 2]), 4)
-    signal = ScoreHistogram.of(np.array([1, 3]), 4)
-    # against 1: one below, two equal; against 3: four below.
-    assert area_under_curve(background, signal) == (1 + 2 * 0.5 + 4) / 8

@@ -6,7 +6,9 @@ A source is a module of this folder with
 * ``recognises(path) -> bool``: whether a file looks like this format (by content, not by name);
 * ``count(path) -> int``: its number of events;
 * ``iterate(path, start, stop, chunk, seed_names) -> Iterator[Events]``: checked events, in order;
-* ``HAS_SEED_BITS``: whether a seed-name table means anything to it.
+* ``HAS_SEED_BITS``: whether a seed-name table means anything to it;
+* ``READ_AS``, where its files hold more than is mostly wanted: the layout in which its events are given
+  unless another is asked for.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 
 from axo.errors import UserError, nearest
 from axo.events import Events, concatenate
+from axo.layout import Layout, find_layout
 
 StrPath = str | PathLike[str]
 Paths = StrPath | Iterable[StrPath]
@@ -80,12 +83,16 @@ def iter_events(
     seed_names: StrPath | None = None,
     start: int = 0,
     stop: int | None = None,
+    layout: Layout | str | None = None,
 ) -> Iterator[Events]:
     """Yield the events of all `paths`, in order, at most `chunk` at a time, checked as `Events.check` does.
 
     `format` names a source (default: recognised by content); `seed_names` is a CSV table
     ``index,name`` that picks and names the algorithm bits. `start` and `stop` are a range of events
-    of each file. Memory stays bounded by the chunk. Raises UserError naming file and event or key.
+    of each file. `layout` (or its name) is the one to give the events in (default: that of each file);
+    of hardware's packed objects, what they have of it.
+    Memory stays bounded by the chunk. Raises UserError naming file and event or key, or what events lack
+    for the layout.
     """
     if chunk < 1:
         raise ValueError("chunk must be at least 1")
@@ -95,7 +102,19 @@ def iter_events(
             raise UserError(
                 f"{path}: files of this format carry no seed bits that a seed-name table could name"
             )
-        yield from module.iterate(path, start, stop, chunk, seed_names)
+        wanted = getattr(module, "READ_AS", None) if layout is None else layout
+        wanted = find_layout(wanted) if isinstance(wanted, str) else wanted
+        for events in module.iterate(path, start, stop, chunk, seed_names):
+            yield events if wanted is None else _in_layout(path, events, wanted)
+
+
+def _in_layout(path: Path, events: Events, layout: Layout) -> Events:
+    if events.layout == layout.packed_part():
+        return events
+    try:
+        return events.in_layout(layout)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def read_events(
@@ -103,12 +122,13 @@ def read_events(
     limit: int | None = None,
     format: str | None = None,
     seed_names: StrPath | None = None,
+    layout: Layout | str | None = None,
 ) -> Events:
     """All events of `paths`, or the first `limit` of them. Raises UserError as `iter_events` does."""
     parts: list[Events] = []
     left = limit
     for path in _paths(paths):
-        for part in iter_events(path, CHUNK, format, seed_names, stop=left):
+        for part in iter_events(path, CHUNK, format, seed_names, stop=left, layout=layout):
             parts.append(part)
             left = None if left is None else left - len(part)
         if left == 0:

@@ -16,16 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
-from axo.events import Events
+from axo.events import Events, default_layout
 from axo.events.sources import _hdf5
-from axo.layout.cms import OBJECTS
-from axo.layout.units import KINDS, to_words
+from axo.layout.units import to_words
 
 SUMMARY = "ADC2021 HDF5 (Particles, in GeV)"
 HAS_SEED_BITS = False
 
 _KEY = "Particles"
-_CLASSES = np.concatenate([np.full(kind.count, i) for i, kind in enumerate(KINDS.values(), start=1)])
+_CLASS_OF = {"MET": 1, "EG": 2, "MU": 3, "JET": 4}
 
 
 def recognises(path: Path) -> bool:
@@ -61,7 +60,7 @@ def iterate(
 def _particles(file: h5py.File, path: Path) -> h5py.Dataset:
     if _KEY not in file:
         raise UserError(f"{path}: dataset {_KEY} is missing; is this an ADC2021 file?")
-    particles = _hdf5.dataset(file, path, _KEY, "f", (len(OBJECTS), 4))
+    particles = _hdf5.dataset(file, path, _KEY, "f", (len(default_layout().objects), 4))
     if particles.shape[0] == 0:
         raise UserError(f"{path}: holds no events")
     return particles
@@ -69,13 +68,16 @@ def _particles(file: h5py.File, path: Path) -> h5py.Dataset:
 
 def _check_classes(values: NDArray[np.floating], first_event: int) -> None:
     """Raise UserError unless every object has the class of its row; absent ones are all zero."""
+    objects = default_layout().objects
+    classes = np.array([_CLASS_OF[item.kind.name] for item in objects])
+    absent = (values[..., 0] == 0) & np.array([item.kind.present == "pt" for item in objects])
     zero = (values == 0).all(axis=2)
-    right = np.where(values[..., 0] == 0, zero, values[..., 3] == _CLASSES)
-    met = KINDS["MET"].objects  # never absent: its pT may be 0
-    right[:, met] = zero[:, met] | (values[:, met, 3] == _CLASSES[met])
+    # MET is never absent: its pT may be 0.
+    always = np.array([item.kind.present == "always" for item in objects])
+    right = np.where(absent, zero, (values[..., 3] == classes) | (zero & always))
     if not right.all():
         event, item = np.argwhere(~right)[0]
         raise UserError(
-            f"event {first_event + event}: {OBJECTS[item]} has class {values[event, item, 3]:g} where "
-            f"{_CLASSES[item]} was due, or pT 0 without being all zero"
+            f"event {first_event + event}: {objects[item].name} has class {values[event, item, 3]:g} where "
+            f"{classes[item]} was due, or pT 0 without being all zero"
         )

@@ -5,9 +5,10 @@ e/gamma, 12 taus, 12 jets (32 bit each); sums ETT, HTT, ETM, HTM, ETMHF, HTMHF (
 32-bit words, whose number varies with the menu; 256 external conditions; 512 algorithm bits (bit 0 is
 the last binary digit); the final OR. Columns are therefore counted from both ends.
 
-Where the bits lie: CMSSW, L1Trigger/L1TMuon MuonRawDigiTranslator (muons) and L1Trigger/L1TGlobal.
-Words and their order are kept as the hardware saw them. An object whose pt word is 0 is absent and
-all zero; the network's MET is ETM and never absent.
+The objects are those of the layout `cms_gt`, which says where their bits lie, without what a readout has
+beside them. Where no layout is asked for, its part `cms_axol1tl` is given, and with it what
+`axo.events.EXTRAS` names. Words and their order are kept as the hardware saw them. An object whose pt
+word is 0 is absent and all zero; sums are never absent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import itertools
 import string
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -26,34 +28,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
-from axo.events import Events
-from axo.layout.cms import CMS_WORDS
-from axo.layout.units import KINDS
+from axo.events import DEFAULT_LAYOUT, Events
+from axo.layout import Layout, find_layout
+from axo.layout.checks import clear_absent
+from axo.layout.packing import unpack_objects
 
 SUMMARY = "CMS global-trigger test vectors (text, plain or gzip)"
 HAS_SEED_BITS = True
+READ_AS = DEFAULT_LAYOUT
 
 N_ALGORITHMS = 512
 N_CROSSINGS = 3564
 
-# Hexadecimal digits of each column after the bunch crossing; the sums are at least these six.
-_MUONS, _CALO, _SUMS = [16] * 8, [8] * 36, [8] * 6
-_TAIL = [64, N_ALGORITHMS // 4, 1]
-_MIN_COLUMNS = 1 + len(_MUONS + _CALO + _SUMS + _TAIL)
-_ETT, _HTT, _ETM, _ETMHF = 0, 1, 2, 4
+_OBJECTS = ("MU", "EG", "TAU", "JET", "ETT", "HTT", "MET", "HTM", "ETMHF", "HTMHF")
+"""Kinds of the layout `cms_gt` in the order of their columns; MET is what the format calls ETM."""
 
-# (lowest bit, width, signed) of the fields.
-_MUON_BITS = {
-    "pt": (10, 9, False),
-    "eta": (23, 9, True),
-    "phi": (0, 10, False),
-    "qual": (19, 4, False),
-    "charge": (34, 1, False),
-    "charge_valid": (35, 1, False),
-}
-_EG_BITS = {"pt": (0, 9, False), "eta": (9, 8, True), "phi": (17, 8, False), "iso": (25, 2, False)}
-_JET_BITS = {"pt": (0, 11, False), "eta": (11, 8, True), "phi": (19, 8, False)}
-_SUM_BITS = {"pt": (0, 12, False), "phi": (12, 8, False)}
+_FURTHER = 8
+_TAIL = [64, N_ALGORITHMS // 4, 1]
+"""Hexadecimal digits of a further word, and of the columns after them."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -65,7 +57,7 @@ def recognises(path: Path) -> bool:
             fields = file.readline(64).split()
     except (EOFError, gzip.BadGzipFile, zlib.error):
         return True  # reading it will say what is wrong
-    return len(fields) > 1 and fields[0].isdigit() and len(fields[1]) == _MUONS[0]
+    return len(fields) > 1 and fields[0].isdigit() and len(fields[1]) == _object_widths()[0]
 
 
 def count(path: Path) -> int:
@@ -120,6 +112,17 @@ def read_seed_names(path: str | PathLike[str]) -> dict[int, str]:
     return dict(sorted(names.items()))
 
 
+@cache
+def _layout() -> Layout:
+    return find_layout("cms_gt").packed_part()
+
+
+def _object_widths() -> list[int]:
+    """Hexadecimal digits of every column of an object."""
+    kinds = [_layout().kind(name) for name in _OBJECTS]
+    return [kind.bits // 4 for kind in kinds for _ in range(kind.count)]
+
+
 def _open(path: Path) -> Any:
     """The file as bytes, decompressed when it starts like gzip."""
     with path.open("rb") as file:
@@ -141,18 +144,17 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _widths(path: Path, line: bytes) -> list[int]:
     """Digits due in each column after the first, from the number of columns of the first line."""
-    columns = len(line.split())
-    if columns < _MIN_COLUMNS:
-        raise UserError(
-            f"{path}: line 1 has {columns} columns, but a test vector has at least {_MIN_COLUMNS}"
-        )
-    return _MUONS + _CALO + _SUMS + [8] * (columns - _MIN_COLUMNS) + _TAIL
+    columns, objects = len(line.split()), _object_widths()
+    least = 1 + len(objects) + len(_TAIL)
+    if columns < least:
+        raise UserError(f"{path}: line 1 has {columns} columns, but a test vector has at least {least}")
+    return objects + [_FURTHER] * (columns - least) + _TAIL
 
 
 def _parse(
     path: Path, rows: Iterable[tuple[int, bytes]], widths: list[int]
 ) -> tuple[list[int], dict[str, NDArray[Any]]]:
-    """Bunch crossings, and the columns as unsigned integers: muons, calo, sums, and algorithm bytes."""
+    """Bunch crossings; packed objects (n, count) uint64 by kind, and the bytes of ``algorithms``."""
     crossings, packed = [], []
     for number, line in rows:
         where = f"{path}: line {number} (event {number - 1})"
@@ -177,64 +179,31 @@ def _parse(
             ) from error
     table = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), -1)
     ends = np.cumsum([0, *((digits + 1) // 2 for digits in widths)])
-    muons, calo, sums = (len(part) for part in (_MUONS, _CALO, _SUMS))
-
-    def columns(first: int, n: int, dtype: str) -> NDArray[Any]:
-        part = np.ascontiguousarray(table[:, ends[first] : ends[first + n]])
-        return part.view(dtype).astype(np.uint64)
-
-    return crossings, {
-        "muons": columns(0, muons, ">u8"),
-        "calo": columns(muons, calo, ">u4"),
-        "sums": columns(muons + calo, sums, ">u4"),
-        "algorithms": table[:, ends[-3] : ends[-2]],
-    }
+    columns, first = {"algorithms": table[:, ends[-3] : ends[-2]]}, 0
+    for name in _OBJECTS:
+        kind = _layout().kind(name)
+        part = np.ascontiguousarray(table[:, ends[first] : ends[first + kind.count]])
+        columns[name] = part.view(f">u{kind.bits // 8}").astype(np.uint64)
+        first += kind.count
+    return crossings, columns
 
 
 def _events(crossings: list[int], columns: dict[str, NDArray[Any]], seeds: dict[int, str]) -> Events:
-    muons = columns["muons"][:, : KINDS["MU"].count]
-    egammas = columns["calo"][:, : KINDS["EG"].count]
-    jets = columns["calo"][:, 24 : 24 + KINDS["JET"].count]
-    sums = columns["sums"]
-    words = np.zeros((len(crossings), len(CMS_WORDS)), np.int16)
-    for kind, objects, bits in (
-        ("EG", egammas, _EG_BITS),
-        ("MU", muons, _MUON_BITS),
-        ("JET", jets, _JET_BITS),
-    ):
-        pt = _field(objects, *bits["pt"])
-        for position, quantity in enumerate(("pt", "eta", "phi")):
-            words[:, KINDS[kind].words][:, position::3] = np.where(pt, _field(objects, *bits[quantity]), 0)
-    met = words[:, KINDS["MET"].words]
-    met[:, 0] = _field(sums[:, _ETM], *_SUM_BITS["pt"])
-    met[:, 2] = _field(sums[:, _ETM], *_SUM_BITS["phi"])
-    is_muon = _field(muons, *_MUON_BITS["pt"]) != 0
-    has_charge = is_muon & (_field(muons, *_MUON_BITS["charge_valid"]) != 0)
-    is_egamma = _field(egammas, *_EG_BITS["pt"]) != 0
-    extras = {
-        "ett_pt": _field(sums[:, _ETT], *_SUM_BITS["pt"]),
-        "htt_pt": _field(sums[:, _HTT], *_SUM_BITS["pt"]),
-        "methf_pt": _field(sums[:, _ETMHF], *_SUM_BITS["pt"]),
-        "eg_iso": np.where(is_egamma, _field(egammas, *_EG_BITS["iso"]), 0),
-        "mu_qual": np.where(is_muon, _field(muons, *_MUON_BITS["qual"]), 0),
-        # The charge is (-1)^bit.
-        "mu_charge": np.where(has_charge, 1 - 2 * _field(muons, *_MUON_BITS["charge"]), 0),
-    }
     algorithms = np.unpackbits(columns["algorithms"], axis=1)[:, ::-1].astype(bool)
     return Events(
-        words,
+        _words(columns),
         bunch_crossing=np.array(crossings),
-        extras=extras,
         seed_bits=algorithms[:, list(seeds)],
         seed_names=tuple(seeds.values()),
         pt_ordered=False,
+        layout=_layout(),
     )
 
 
-def _field(words: NDArray[np.uint64], low: int, width: int, signed: bool) -> NDArray[np.int64]:
-    """Bits `low` to ``low + width - 1`` of each word, as two's complement when `signed`."""
-    values = ((words >> np.uint64(low)) & np.uint64((1 << width) - 1)).astype(np.int64)
-    return values - ((values >> (width - 1)) << width) if signed else values
+def _words(columns: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """The words of all objects; those of absent ones 0."""
+    parts = [unpack_objects(_layout(), columns[kind.name], kind.name) for kind in _layout().kinds]
+    return clear_absent(_layout(), np.concatenate(parts, axis=1))
 
 
 def _shown(field: bytes) -> str:

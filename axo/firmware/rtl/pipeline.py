@@ -79,8 +79,8 @@ def _stages(
 
 def _delay_ns(op: Op, program: CombLogic) -> float:
     """Delay from the last operand to the result; 0 for what is only wires or absorbed by a LUT."""
-    inputs = [sum(program.ops[source].qint.kif) for source in op.addr]
-    adder = ADDER_NS + CARRY4_NS * sum(op.qint.kif) / 4
+    inputs: list[int] = [sum(program.ops[source].qint.kif) for source in op.addr]
+    adder: float = ADDER_NS + CARRY4_NS * sum(op.qint.kif) / 4
     match op.opcode:
         case Opcode.ADD | Opcode.SUBTRACT | Opcode.ADD_CONSTANT:
             return adder

@@ -179,7 +179,7 @@ def read_netlist(path: str | os.PathLike[str], top: str) -> dict[str, Any]:
         raise UserError(f"{path}: Yosys finished without writing this netlist")
     document = read_json(path)
     try:
-        module = document["modules"][top]
+        module: dict[str, Any] = document["modules"][top]
         if not all(isinstance(module[part], dict) for part in ("ports", "cells")):
             raise TypeError
     except (KeyError, TypeError):
