@@ -1,6 +1,7 @@
 """Imports go one way: programs use the library, never the reverse, and never each other."""
 
 import ast
+import configparser
 import subprocess
 import sys
 from pathlib import Path
@@ -47,3 +48,17 @@ def test_help_imports_nothing_heavy(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_package_is_installed():
+    """setup.cfg lists each folder of modules, with its import name: what is not listed is not in the wheel."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    listed = set(setup["options"]["packages"].split())
+    roots = {"axo": "axo", **{name: f"axo.{name}" for name in (*PROGRAMS, "firmware_templates")}}
+    found = {
+        ".".join((package, *path.parent.relative_to(ROOT / root).parts))
+        for root, package in roots.items()
+        for path in (ROOT / root).rglob("__init__.py")
+    }
+    assert listed == found

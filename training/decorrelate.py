@@ -254,7 +254,8 @@ def _with_mean(signals: dict[str, Interval | None]) -> Json:
 
     values = [found.value for found in signals.values() if found is not None]
     mean = {"geometric_mean": float(geometric_mean(values))} if values else {}
-    return plain({"signals": signals, **mean})
+    document: Json = plain({"signals": signals, **mean})
+    return document
 
 
 LARGEST = (1 << 18) - 1

@@ -41,7 +41,7 @@ def figures(background: Scores, signals: dict[str, Scores], network: Any, releas
     points = thresholds(zero_bias, release)
     named = {rate_name(rate): points[rate_name(rate)] for rate in release.figures_khz}
     efficiencies = {name: _efficiencies(name, scores, named) for name, scores in signals.items()}
-    return plain(
+    document: dict[str, Any] = plain(
         {
             "bunches": release.bunches,
             "zero_bias_events": zero_bias.total,
@@ -63,6 +63,7 @@ def figures(background: Scores, signals: dict[str, Scores], network: Any, releas
             },
         }
     )
+    return document
 
 
 def _efficiencies(name: str, scores: Scores, points: dict[str, int]) -> dict[str, Interval]:

@@ -141,7 +141,7 @@ def geometric_mean(values: ArrayLike) -> NDArray[np.float64]:
     """Of efficiencies along the last axis; 0 where one of them is 0."""
     array = np.asarray(values, np.float64)
     with np.errstate(divide="ignore"):
-        return np.exp(np.log(array).mean(axis=-1))
+        return np.asarray(np.exp(np.log(array).mean(axis=-1)))
 
 
 @dataclass(frozen=True)
