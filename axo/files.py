@@ -49,6 +49,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def check_document(document: Any, package: str, schema: str) -> None:
     """ValueError, naming the place, when `document` breaks the JSON schema in `package`'s file `schema`."""
     import jsonschema

@@ -5,7 +5,7 @@ import pytest
 
 from axo.config import parse, to_plain
 from axo.controllers import ControllerConfig, Measurement, SeedConfig, SeedMeasurement, make_controller
-from axo.controllers.menu import Options, Problem
+from axo.controllers.algorithms.menu import Options, Problem
 from axo.errors import UserError
 
 STREAMS = {

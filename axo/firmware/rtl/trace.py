@@ -73,7 +73,7 @@ def trace_network(network: Network, solver_options: dict[str, Any] | None = None
     return trace(inputs, score, keep_dead_inputs=True)
 
 
-def check_trace(network: Network, program: CombLogic, words: NDArray[np.int16]) -> int:
+def check_trace(network: Network, program: CombLogic, words: NDArray[np.integer]) -> int:
     """Compare alkaid's exact interpreter with the reference on `words`; returns the events compared.
 
     Raises UserError with the first event that differs. Words must be within the hardware widths.
