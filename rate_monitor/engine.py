@@ -21,13 +21,7 @@ from typing import Any
 
 from axo import __version__
 from axo.config import to_plain
-from axo.controllers.interface import (
-    ControllerConfig,
-    Decision,
-    Measurement,
-    decision_from_json,
-    make_controller,
-)
+from axo.controllers import ControllerConfig, Decision, Measurement, decision_from_json, make_controller
 from axo.errors import UserError
 
 from .records import read_record

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from axo.config import parse
 from axo.errors import UserError
 from axo.physics.rates import LUMI_SECTION_S
-from axo.plugins import Plugins
 
 State = Mapping[str, Any]
 """A JSON value, never changed in place."""
@@ -320,27 +319,6 @@ class Controller(Protocol):
 
     def caught_up(self, state: State, decision: Decision) -> State:
         """State in which the lumi section of `decision`, an accepted one, is decided too."""
-
-
-class AlgorithmModule(Protocol):
-    """A module of axo.controllers.algorithms."""
-
-    Controller: type[Algorithm]
-
-
-ALGORITHMS: Plugins[AlgorithmModule] = Plugins("axo.controllers.algorithms", "controller", ("Controller",))
-
-
-def controller_names() -> tuple[str, ...]:
-    """Names of all controllers; none is imported."""
-    return tuple(ALGORITHMS.names())
-
-
-def make_controller(name: str, config: ControllerConfig) -> Controller:
-    """The controller `name`, guarded. UserError for an unknown name (with the nearest) or wrong options."""
-    from axo.controllers.guard import Guarded
-
-    return Guarded(name, ALGORITHMS.load(name).Controller(config), config)
 
 
 def state_to_json(state: State) -> str:

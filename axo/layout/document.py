@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -61,12 +59,6 @@ def layout_document(layout: Layout) -> dict[str, Any]:
 def parse_layout(document: Any, place: str) -> Layout:
     """The layout that `layout_document` wrote; UserError names `place` and the key of a fault."""
     return parse(Layout, document, place)
-
-
-def layout_digest(layout: Layout) -> str:
-    """sha256 (hex) of a layout's document without its source."""
-    content = {key: value for key, value in layout_document(layout).items() if key != "source"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def layout_of_words(words: Sequence[Word]) -> Layout:
