@@ -305,19 +305,19 @@ class Controller(Protocol):
         Raises UserError for an unknown seed or mode, or a word outside the seed's limits.
         """
 
-    def following(self, state: State, words: Mapping[str, int]) -> State:
+    def track(self, state: State, words: Mapping[str, int]) -> State:
         """State in which `words` are the thresholds, by seed name: others set them, and they are in force."""
 
-    def unapplied(self, before: State, after: State) -> State:
+    def withhold(self, before: State, after: State) -> State:
         """`after`, the state that a decision gave in `before`, when its thresholds are not to be used."""
 
-    def confirmed(self, state: State, words: Mapping[str, int]) -> tuple[State, Decision]:
+    def confirm(self, state: State, words: Mapping[str, int]) -> tuple[State, Decision]:
         """State and decision when a person lets thresholds `words` be used after all; modes stay."""
 
-    def begun_again(self, state: State) -> State:
+    def reset(self, state: State) -> State:
         """The initial state, but for what has been decided in `state`: that stays decided."""
 
-    def caught_up(self, state: State, decision: Decision) -> State:
+    def mark_decided(self, state: State, decision: Decision) -> State:
         """State in which the lumi section of `decision`, an accepted one, is decided too."""
 
 
