@@ -109,9 +109,11 @@ def _dense(plan: Plan, operation: Dense) -> list[str]:
     accum, interval = operation.accum_type, plan.interval(operation.input)
     fraction = plan.network.types[operation.input].fraction + operation.weight_type.fraction
     up = accum.fraction - fraction
+    # A product is extreme at an end of its input's interval; the order of the ends is the weight's sign's.
     ends = np.stack([interval.low[:, None] * operation.weight, interval.high[:, None] * operation.weight])
     wraps = accum.overflow == "WRAP"
     if up >= 0 and (wraps or plan.never_saturates(operation, ends << up)):
+        # As Python's integers: where a total wraps, its bounds may be beyond int64.
         return _dense_at_once(plan, operation, up, ends.astype(object))
     return _dense_in_order(plan, operation, fraction, ends)
 
@@ -174,6 +176,8 @@ def _sum(plan: Plan, operation: SumOfSquares) -> list[str]:
     common = max(product_type.fraction, sum_type.fraction)
     down = common - sum_type.fraction
     products = _products(plan, operation)
+    # First the bounds of the running total, product by product. Then the loop's body, which is one for all
+    # of them: it holds the widest product, and any of the totals before it.
     total, totals = Lane(0, 0), [(0, 0)]
     for low, high in products:
         term = Lane(low, high).cast(fraction, product_type).shift_left(common - product_type.fraction)
@@ -206,6 +210,7 @@ def _products(plan: Plan, operation: SumOfSquares) -> list[tuple[int, int]]:
     ends = np.stack([x.low * y.low, x.low * y.high, x.high * y.low, x.high * y.high])
     low, high = ends.min(0), ends.max(0)
     if not isinstance(operation, Dot):
+        # x and y are the same number here, so that a square is never the product of opposite ends.
         low = np.where((x.low < 0) & (x.high > 0), 0, np.minimum(x.low**2, x.high**2))
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
