@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from axo.config import to_plain
 from axo.errors import UserError
 from axo.firmware.tools.yosys import CARRY4_PER_CELL, FF_CELLS, LUTS_PER_CELL
 
@@ -124,7 +125,7 @@ class Depth:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for a JSON report."""
-        return asdict(self) | {"stages": [asdict(stage) for stage in self.stages]}
+        return to_plain(self)
 
 
 @dataclass(frozen=True)
