@@ -10,8 +10,7 @@ import numpy as np
 
 from axo.errors import UserError
 from axo.files import read_json
-from axo.layout import find_layout
-from axo.layout.cms import OBJECTS
+from axo.layout import Layout, find_layout
 from axo.network.convention import HALF_KEPT, halving, pt_in_gev
 from axo.network.network import Network
 from axo.network.operations import (
@@ -39,11 +38,13 @@ def scaled_inputs(
     shift: Ints,
     input_type: FixedType,
     pt_convention: str = HALF_KEPT,
+    layout: Layout | None = None,
 ) -> list[Operation]:
     """From the words to ``network_input``: (word - offset) >> shift, the pt words halved before.
 
-    As scaleNNInputs of the AXOL1TL emulators (cms-hls4ml/AXOL1TL) does; `offset` and `shift` are
-    (57,) integers, the offsets in units of their type's last bit. UserError when `unscaled_type` has
+    As scaleNNInputs of the AXOL1TL emulators (cms-hls4ml/AXOL1TL) does; `offset` and `shift` have
+    one integer for each word of `layout` (default: AXOL1TL's), the offsets in units of their type's last
+    bit. UserError when `unscaled_type` has
     no bit for the half GeV that `pt_convention` keeps.
     """
     if pt_convention == HALF_KEPT and unscaled_type.fraction < 1:
@@ -52,7 +53,7 @@ def scaled_inputs(
             "ask for whole GeV"
         )
     return [
-        *pt_in_gev(find_layout("cms_axol1tl"), pt_convention),
+        *pt_in_gev(layout or find_layout("cms_axol1tl"), pt_convention),
         Linear("unscaled", "halved", unscaled_type),
         Offset("centred", "unscaled", offset, offset_type, unscaled_type),
         Shift("scaled", "centred", shift),
@@ -78,8 +79,12 @@ def read_cms_network(
 
 
 def _network(description: dict[str, Any], name: str, pt_convention: str) -> Network:
-    if tuple(description["inputs"]) != OBJECTS:
-        raise UserError(f"inputs {description['inputs']} are not the 19 objects {', '.join(OBJECTS)}")
+    layout = find_layout("cms_axol1tl")
+    objects = [item.name for item in layout.objects]
+    if description["inputs"] != objects:
+        raise UserError(
+            f"inputs {description['inputs']} are not the {len(objects)} objects {', '.join(objects)}"
+        )
     operations = scaled_inputs(
         FixedType(**description["unscaled_type"]),
         np.array(description["offset"], np.int64),
@@ -102,7 +107,7 @@ def _network(description: dict[str, Any], name: str, pt_convention: str) -> Netw
     )
     return Network(
         name,
-        find_layout("cms_axol1tl"),
+        layout,
         tuple(operations),
         "score",
         embedding,
