@@ -21,7 +21,8 @@ Evaluate = Callable[[NDArray[np.int16]], tuple[NDArray[np.int32], NDArray[np.int
 
 
 def exact_evaluator(network: Network) -> Evaluate:
-    """A function of words (n, n_words), C-contiguous: score words (n,), embedding words (n, k), int32."""
+    """A function of C-contiguous words (n, n_words) of the network's type: score words (n,) int32, embedding
+    words (n, k) int32."""
     for entry in offered(OFFER):
         evaluator: Evaluate = entry.load()(network).evaluate
         return evaluator

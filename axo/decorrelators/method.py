@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.config import parse
+from axo.events import Events
 from axo.plugins import Plugins
 
 Arrays = tuple[NDArray[Any], ...]
@@ -27,11 +28,10 @@ class Method(Protocol):
 
     def prepare(
         self,
-        words: NDArray[np.int16],
+        events: Events,
         frequency: NDArray[np.float64] | None = None,
-        pileup: NDArray[Any] | None = None,
     ) -> Arrays:
-        """Arrays with n rows each, of raw zero-bias `words` (n, 57) and their `pileup` (n,) if known.
+        """Arrays with n rows each, of zero-bias `events`.
 
         `frequency` (n,) is how often events are drawn, relative to others; None: all alike.
         """

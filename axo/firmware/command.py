@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
 
     from axo.firmware.build import build_firmware
     from axo.firmware.context import BuildOptions
-    from axo.firmware.report import budget_table, text_table, verdict_line
+    from axo.firmware.report import budget_table, verdict_line
 
     options = BuildOptions(
         Path(args.output),
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         config,
     )
     outcome = build_firmware(model, options, budget, lambda text: print(text, flush=True))
-    print(text_table(budget_table(outcome.document)))
+    print(budget_table(outcome.document).text())
     if outcome.mismatches:
         print(outcome.mismatches)
     print(verdict_line(outcome.document))

@@ -80,7 +80,7 @@ def describe_mismatches(
     results: Sequence[Result],
     stimuli: Stimuli,
     network: Network,
-    traces: Mapping[str, Callable[[NDArray[np.int16]], Mapping[str, Ints]]] | None = None,
+    traces: Mapping[str, Callable[[NDArray[np.integer]], Mapping[str, Ints]]] | None = None,
     limit: int = 3,
 ) -> str:
     """Which pairs differ, and the first `limit` such events, layer by layer; empty when all agree.
@@ -103,7 +103,7 @@ def _describe_event(
     results: Sequence[Result],
     stimuli: Stimuli,
     network: Network,
-    traces: Mapping[str, Callable[[NDArray[np.int16]], Mapping[str, Ints]]],
+    traces: Mapping[str, Callable[[NDArray[np.integer]], Mapping[str, Ints]]],
 ) -> list[str]:
     words = stimuli.words[row]
     lines = [f"event {row} ({list(KINDS)[stimuli.kind[row]]}): words {words.tolist()}"]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from axo.firmware.stimuli import KINDS, Stimuli, make_stimuli
 from axo.firmware.tools import yosys
 
 if TYPE_CHECKING:
+    from axo.events import Events
     from axo.firmware.tools.depth import Depth
 
 
@@ -32,13 +34,25 @@ def stimuli(context: Context) -> Stimuli:
 
     options, journal = context.options, context.journal
     with journal.step("reading and generating words"):
-        recorded = [read_events(path).words for path in options.recorded]
-        simulated = [read_events(sample_path(name)).words for name in sample_names()]
+        recorded = [_words(context, read_events(path), path) for path in options.recorded]
+        samples = [read_events(sample_path(name)) for name in sample_names()]
+        try:
+            simulated = [sample.for_network(context.network) for sample in samples]
+        except UserError as error:
+            simulated = []
+            journal.notes.append(f"axo's own samples took no part: {error}.")
         made = make_stimuli(context.network, options.n_events, recorded, simulated)
     if not recorded:
         journal.notes.append("No recorded events took part: give files of them with --recorded.")
     journal.notes.extend(f"{kind}: {KINDS[kind]}." for kind, count in made.counts().items() if count)
     return made
+
+
+def _words(context: Context, events: Events, path: Path) -> NDArray[np.integer[Any]]:
+    try:
+        return events.for_network(context.network)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def all_rows(context: Context) -> NDArray[np.int64]:
@@ -49,7 +63,7 @@ def all_rows(context: Context) -> NDArray[np.int64]:
 def wire_rows(context: Context) -> NDArray[np.int64]:
     """Row numbers of the events that are simulated: such as can be on the wires of the trigger top."""
     events, design = context.get(stimuli), context.get(rtl_design)
-    possible = (rtl.absent_to_zero(design.words, events.words) == events.words).all(axis=1)
+    possible = (rtl.absent_to_zero(design.layout, events.words) == events.words).all(axis=1)
     # Some more: events before the thresholds are written, or dropped by a reset, do not count.
     n_events = context.options.n_rtl_events + context.options.n_rtl_events // 50 + 64
     return events.hardware_rows(n_events, possible)

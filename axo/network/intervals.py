@@ -74,15 +74,13 @@ class Analysis:
 def analyse(network: Network, hardware_words: bool = True) -> Analysis:
     """Propagate bounds through `network`.
 
-    The inputs span their hardware widths, or all of their type when `hardware_words` is false.
-    Raises UserError when an intermediate value would not fit in int64.
+    The inputs span their hardware widths, or all that the network takes (Network.word_bounds) when
+    `hardware_words` is false. Raises UserError when an intermediate value would not fit in int64.
     """
     if hardware_words:
-        low = np.array([word.min_int for word in network.words], np.int64)
-        high = np.array([word.max_int for word in network.words], np.int64)
+        low, high = network.layout.low, network.layout.high
     else:
-        low = np.full(len(network.words), network.word_type.min_int, np.int64)
-        high = np.full(len(network.words), network.word_type.max_int, np.int64)
+        low, high = network.word_bounds
     analyser = _Analyser(network, {WORDS: Interval(low, high)})
     for operation in network.operations:
         analyser.visit(operation)

@@ -12,7 +12,7 @@ from axo.errors import UserError
 from axo.layout import Layout, Word
 from axo.network.convention import HALF_KEPT, WHOLE_GEV, convention_of
 from axo.network.operations import WORDS, Operation
-from axo.network.types import FixedType
+from axo.network.types import FixedType, Ints
 
 __all__ = ["HALF_KEPT", "WHOLE_GEV", "Network"]
 
@@ -71,6 +71,15 @@ class Network:
         """Type of the input tensor: int16, or int32 when a word needs it."""
         bits = np.dtype(self.layout.dtype).itemsize * 8
         return FixedType(bits, bits)
+
+    @cached_property
+    def word_bounds(self) -> tuple[Ints, Ints]:
+        """Smallest and largest integer that the network takes as each word, (n_words,) each.
+
+        Any int16, and whatever the hardware of a wider word carries: evaluations are exact within.
+        """
+        low, high = self.layout.low, self.layout.high
+        return np.minimum(low, -(1 << 15)), np.maximum(high, (1 << 15) - 1)
 
     @cached_property
     def pt_convention(self) -> str:

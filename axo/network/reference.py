@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,17 +36,18 @@ class Evaluation:
 
 
 def evaluate(network: Network, words: ArrayLike, chunk: int = 65536) -> Evaluation:
-    """Evaluate `network` on `words`, (n, len(network.words)) integers that its word type holds.
+    """Evaluate `network` on `words`, (n, len(network.words)) integers within network.word_bounds.
 
-    Any int16 (int32 where a word is wider) is accepted, also beyond a word's hardware width. `tensors`
-    of the result holds every tensor only when n <= chunk, to bound memory. Raises ValueError for
-    another shape.
+    So any int16 is accepted, also beyond a word's hardware width, and all that a wider word can carry.
+    `tensors` of the result holds every tensor only when n <= chunk, to bound memory. Raises ValueError
+    for other words or another shape.
     """
     words = np.asarray(words)
     if words.ndim != 2 or words.shape[1] != len(network.words):
         raise ValueError(f"words must be (n, {len(network.words)}), not {words.shape}")
     if not np.issubdtype(words.dtype, np.integer) or not network.word_type.holds(words):
         raise ValueError(f"words must be integers that fit in int{network.word_type.width}")
+    require_word_bounds(network, words)
     if len(words) <= chunk:
         return _evaluate(network, words.astype(np.int64))
     parts = [_evaluate(network, words[i : i + chunk].astype(np.int64)) for i in range(0, len(words), chunk)]
@@ -54,6 +56,23 @@ def evaluate(network: Network, words: ArrayLike, chunk: int = 65536) -> Evaluati
         np.concatenate([part.embedding_word for part in parts]),
         {},
     )
+
+
+def require_word_bounds(network: Network, words: NDArray[np.integer[Any]]) -> None:
+    """Raise ValueError naming the first of `words` (n, n_words) that `network` does not take.
+
+    An int16 that its word type holds is always taken, so only wide words are looked at.
+    """
+    if network.layout.dtype is np.int16:
+        return
+    low, high = network.word_bounds
+    outside = ((words < low) | (words > high)).any(axis=1)
+    for event in np.flatnonzero(outside)[:1]:
+        column = int(np.flatnonzero((words[event] < low) | (words[event] > high))[0])
+        word = network.words[column]
+        raise ValueError(
+            f"event {event}: {word.name} = {words[event, column]} is beyond int16 and its {word.width} bits"
+        )
 
 
 def _evaluate(network: Network, words: Ints) -> Evaluation:

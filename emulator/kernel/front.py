@@ -66,8 +66,8 @@ def _saturated(values: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def word_program(network: Network, target: str, zero: int) -> WordProgram | None:
-    """The program that computes tensor `target` minus `zero` from the words; None when there is none."""
-    chain = _chain(network, target)
+    """The program that computes tensor `target` minus `zero` from int16 words; None when there is none."""
+    chain = _chain(network, target) if network.layout.dtype is np.int16 else None
     if chain is None or not isinstance(chain[-1], Linear) or chain[-1].type.rounding not in _TIES:
         return None
     last = chain[-1].type

@@ -14,18 +14,23 @@ from numpy.typing import NDArray
 from axo.emulator.kernel.build import NoCompiler, has_vnni, library
 from axo.emulator.kernel.source import generate
 from axo.network import Network, analyse, evaluate
+from axo.network.reference import require_word_bounds
 
 BACKENDS = ("vnni", "c", "numpy")
 """Fastest first: dot-product instructions, portable C, the reference in numpy."""
 
 Function = Callable[..., int]
 
+Words = NDArray[np.int16] | NDArray[np.int32]
+
 CHUNK = 32768
 """Events per task of a thread: a few milliseconds at most, so that cores finish together."""
 
 
 class Kernel:
-    """`network`, ready to evaluate any int16 words exactly as axo.network.evaluate does.
+    """`network`, ready to evaluate words exactly as axo.network.evaluate does.
+
+    Words are int16; int32 when the layout needs them.
 
     `threads` defaults to the processors this process may use. `backend` chooses one of BACKENDS;
     by default it is the fastest that this machine has, and a machine without a C compiler is told
@@ -46,22 +51,21 @@ class Kernel:
         else:
             self.backend, self._function = backend, _build(network, backend)
 
-    def scores(self, words: NDArray[np.int16]) -> NDArray[np.int32]:
-        """Score words (n,) int32 of `words` (n, words) int16, C-contiguous.
+    def scores(self, words: Words) -> NDArray[np.int32]:
+        """Score words (n,) int32 of `words` (n, words), C-contiguous, of the layout's type.
 
-        Raises ValueError for words of another shape, type or layout.
+        Raises ValueError for words of another shape, type or order in memory, or that the network does
+        not take (Network.word_bounds; any int16 is fine).
         """
         return self._run(words, embedding=False)[0]
 
-    def evaluate(self, words: NDArray[np.int16]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def evaluate(self, words: Words) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Score words (n,) and embedding words (n, size), both int32, of `words` as in scores."""
         score, embedding = self._run(words, embedding=True)
         assert embedding is not None
         return score, embedding
 
-    def _run(
-        self, words: NDArray[np.int16], embedding: bool
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
+    def _run(self, words: Words, embedding: bool) -> tuple[NDArray[np.int32], NDArray[np.int32] | None]:
         self._check(words)
         function = self._function
         if function is None:
@@ -85,17 +89,19 @@ class Kernel:
             raise MemoryError("no memory for the kernel's buffers")
         return score, embedded
 
-    def _check(self, words: NDArray[np.int16]) -> None:
+    def _check(self, words: Words) -> None:
         n_words = len(self.network.words)
         if not isinstance(words, np.ndarray) or words.ndim != 2 or words.shape[1] != n_words:
             shape = words.shape if isinstance(words, np.ndarray) else type(words).__name__
             raise ValueError(f"words must be an array (n, {n_words}), not {shape}")
-        if words.dtype != np.int16 or not words.flags.c_contiguous:
-            layout = "C-contiguous" if words.flags.c_contiguous else "not C-contiguous"
+        dtype = np.dtype(self.network.layout.dtype)
+        if words.dtype != dtype or not words.flags.c_contiguous:
+            order = "C-contiguous" if words.flags.c_contiguous else "not C-contiguous"
             raise ValueError(
-                f"words must be C-contiguous int16, not {words.dtype}, {layout}; "
-                "use np.ascontiguousarray(words, np.int16) where the values fit"
+                f"words must be C-contiguous {dtype}, not {words.dtype}, {order}; "
+                f"use np.ascontiguousarray(words, np.{dtype}) where the values fit"
             )
+        require_word_bounds(self.network, words)
 
 
 def _fastest(network: Network) -> tuple[str, Function | None]:

@@ -75,13 +75,15 @@ class Plan:
 
     `wanted[t]` is the set of storages ("lanes", "packed") in which tensor t is read. `packings`
     describes the packed ones; `fronts` has those that come straight from the words, with their
-    program (None: the words themselves). `dots` are the dense layers done by dot products, and
-    `fused` the cast or ReLU that is done with one, by the name of the dense layer.
+    program (None: the words themselves); only int16 words (`narrow`) have any. `dots` are the dense
+    layers done by dot products, and `fused` the cast or ReLU that is done with one, by the name of the
+    dense layer.
     """
 
     def __init__(self, network: Network, vnni: bool) -> None:
         self.network = network
         self.vnni = vnni
+        self.narrow = network.layout.dtype is np.int16
         self.analysis = analyse(network, hardware_words=False)
         self.live = _live(network)
         self.dots: dict[str, DotProduct] = {}
@@ -95,7 +97,7 @@ class Plan:
         self._choose_storages()
 
     def interval(self, name: str) -> Interval:
-        """Bounds of every element of a tensor, over all int16 words."""
+        """Bounds of every element of a tensor, over all words that the network takes."""
         return self.analysis.intervals[name]
 
     def hull(self, name: str) -> tuple[int, int]:
@@ -148,7 +150,7 @@ class Plan:
         zero = min(low, 0) if form == "bytes" else 0
         n = self.network.sizes[name]
         program = None if name == WORDS else word_program(self.network, name, zero)
-        if program is not None or name == WORDS:
+        if program is not None or (name == WORDS and self.narrow):
             self.fronts[name] = program
             self.packings[name] = Packing(form, _front_groups(form, n), zero)
         else:
@@ -175,7 +177,7 @@ class Plan:
                 continue
             for source in operation.inputs:
                 self.wanted[source].add("packed" if operation.name in self.dots else "lanes")
-        if self.vnni and self.wanted[WORDS] and WORDS not in self.fronts:
+        if self.vnni and self.narrow and self.wanted[WORDS] and WORDS not in self.fronts:
             self.fronts[WORDS] = None
             self.packings[WORDS] = Packing("pairs", _front_groups("pairs", self.network.sizes[WORDS]), 0)
 

@@ -1,7 +1,7 @@
 """The C source of a network: every event exactly as the reference, many events at a time.
 
 Events run in blocks of BLOCK. A tensor is held as *lanes*, ``int32_t t[size][BLOCK]`` (int64_t
-where interval analysis over all int16 words asks for it), and each operation is a loop over
+where interval analysis over all words that the network takes asks for it), and each operation is a loop over
 elements and lanes that the compiler vectorises. That serves every network and every machine.
 
 With AVX-512 VNNI two things are faster, each used only where it is proved to be exact:
@@ -26,7 +26,8 @@ def generate(network: Network, vnni: bool = False) -> str:
     """The C source that evaluates `network`; `vnni`: for a CPU with AVX-512 F, BW, DQ, VL and VNNI.
 
     It defines ``int axo_evaluate(const int16_t *words, int64_t n, int32_t *score, int32_t
-    *embedding)``, which returns 0, or 1 when out of memory; `embedding` may be NULL.
+    *embedding)`` (int32_t words for a layout that needs them), which returns 0, or 1 when out of
+    memory; `embedding` may be NULL.
     Raises UserError when the network needs more than int64.
     """
     plan = Plan(network, vnni)
@@ -80,15 +81,20 @@ def _buffers(plan: Plan) -> str:
         if name in plan.packings:
             groups = len(plan.packings[name].groups)
             lines.append(f"    int32_t {name}_packed[{groups}][BLOCK] __attribute__((aligned(64)));")
-    tail = f"    int16_t tail[BLOCK * {len(plan.network.words)}] __attribute__((aligned(64)));"
-    return "\n".join(["struct buffers {", "    const int16_t *rows;", *lines, tail, "};\n"])
+    word = _word_type(plan)
+    tail = f"    {word} tail[BLOCK * {len(plan.network.words)}] __attribute__((aligned(64)));"
+    return "\n".join(["struct buffers {", f"    const {word} *rows;", *lines, tail, "};\n"])
+
+
+def _word_type(plan: Plan) -> str:
+    return "int16_t" if plan.narrow else "int32_t"
 
 
 def _evaluate(plan: Plan, functions: list[Function]) -> str:
     network = plan.network
     calls = "\n".join(f"        {function.call}" for function in functions if function.call)
     return f"""
-int axo_evaluate(const int16_t *words, int64_t n, int32_t *score, int32_t *embedding) {{
+int axo_evaluate(const {_word_type(plan)} *words, int64_t n, int32_t *score, int32_t *embedding) {{
     struct buffers *b = aligned_alloc(64, sizeof *b);
     if (b == NULL) return 1;
     for (int64_t first = 0; first < n; first += BLOCK) {{

@@ -21,7 +21,6 @@ from axo.interchange.axol1tl import read_cms_network
 from axo.layout import layout_of_words
 from axo.network import (
     HALF_KEPT,
-    PT_COLUMNS,
     WHOLE_GEV,
     Dense,
     FixedType,
@@ -37,6 +36,7 @@ from axo.network import (
     with_pt_convention,
     write_network,
 )
+from tests.cms_words import PT_COLUMNS
 from tests.network.strategies import any_networks, production_networks, words_for
 
 COMPILED = [
@@ -217,6 +217,51 @@ def test_both_pt_conventions_of_cms_own_emulator(shared, backend, version, conve
         score, embedding = Kernel(network, 2, backend).evaluate(vectors["x"])
         np.testing.assert_array_equal(score, vectors[f"score_word{suffix}"])
         np.testing.assert_array_equal(embedding, vectors[f"mu_word{suffix}"])
+
+
+@pytest.fixture
+def wide_network(network):
+    """The small network with words of 31 and 20 bits, scaled down before anything else."""
+    first = Linear("least", "words", FixedType(32, 32))
+    scaled = Shift("scaled_down", "least", np.array([24, 13]))
+    offset = dataclasses.replace(network.operations[0], input="scaled_down")
+    words = layout_of_words([Word("pt", 31, False), Word("eta", 20, True)])
+    return dataclasses.replace(
+        network, layout=words, operations=(first, scaled, offset, *network.operations[1:])
+    )
+
+
+@pytest.mark.parametrize("backend", [*COMPILED, "numpy"])
+@pytest.mark.parametrize("n", [0, 1, 63, 65, 1000])
+def test_words_of_up_to_31_bits(wide_network, backend, n):
+    rng = np.random.default_rng(6)
+    low, high = wide_network.word_bounds
+    words = rng.integers(low, high, (n, 2), endpoint=True).astype(np.int32)
+    words[: n // 4] = rng.choice([low, high, np.zeros(2, np.int64)], n // 4)
+    assert_is_the_reference(wide_network, words, backend)
+    assert n < 1000 or len(np.unique(evaluate(wide_network, words).score_word)) > 50
+
+
+@pytest.mark.parametrize("backend", [*COMPILED, "numpy"])
+def test_wide_words_that_the_hardware_does_not_carry_are_refused(wide_network, backend):
+    """Any int16 is taken; beyond that, everything is proved within the hardware's bounds alone."""
+    kernel = Kernel(wide_network, 1, backend)
+    words = np.array([[-(1 << 15), -(1 << 19)], [(1 << 31) - 1, (1 << 19) - 1]], np.int32)
+    kernel.scores(words)
+    for row, column, value in ((0, 0, -(1 << 15) - 1), (1, 1, 1 << 19)):
+        bad = words.copy()
+        bad[row, column] = value
+        with pytest.raises(ValueError, match=rf"event {row}: (pt|eta) = {value} is beyond int16 and its"):
+            kernel.scores(bad)
+        with pytest.raises(ValueError, match="is beyond int16"):
+            evaluate(wide_network, bad)
+    with pytest.raises(ValueError, match="C-contiguous int32, not int16"):
+        kernel.scores(words.astype(np.int16))
+
+
+def test_wide_words_still_have_dot_products(wide_network):
+    plan = Plan(wide_network, vnni=True)
+    assert not plan.narrow and not plan.fronts and list(plan.dots) == ["layer"]
 
 
 @pytest.mark.parametrize("backend", COMPILED)

@@ -50,15 +50,16 @@ class _Builder:
     would exhaust hypothesis' budget.
     """
 
-    def __init__(self, draw, max_width: int, max_size: int) -> None:
+    def __init__(self, draw, max_width: int, max_size: int, wide_words: bool = False) -> None:
         self.draw = draw
         self.max_width = max_width
         self.max_size = max_size
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        self.words = tuple(draw(st.lists(_words(), min_size=1, max_size=max_size)))
+        self.words = tuple(draw(st.lists(_words(wide_words), min_size=1, max_size=max_size)))
         self.words = tuple(Word(f"w{i}", word.width, word.signed) for i, word in enumerate(self.words))
         self.operations: list[Operation] = []
-        self.types: dict[str, FixedType] = {WORDS: FixedType(16, 16)}
+        bits = np.dtype(layout_of_words(self.words).dtype).itemsize * 8
+        self.types: dict[str, FixedType] = {WORDS: FixedType(bits, bits)}
         self.sizes: dict[str, int] = {WORDS: len(self.words)}
 
     def append(self, kind: str, source: str, **wanted) -> str:
@@ -165,18 +166,22 @@ class _Builder:
 
 
 @st.composite
-def _words(draw) -> Word:
+def _words(draw, wide: bool = False) -> Word:
+    """Words that int16 holds, or (`wide`) some of them beyond."""
     signed = draw(st.booleans())
-    return Word("w", draw(st.integers(0, 16 if signed else 15)), signed)
+    bits = draw(st.sampled_from([15, 15, 20, 31])) if wide else 15
+    return Word("w", draw(st.integers(0, bits + signed)), signed)
 
 
 _KINDS = ("linear", "relu", "shift", "offset", "subtract", "dense", "sum_of_squares", "dot")
 
 
 @st.composite
-def networks(draw, max_width: int = 24, max_size: int = 9, max_operations: int = 7) -> Network:
+def networks(
+    draw, max_width: int = 24, max_size: int = 9, max_operations: int = 7, wide_words: bool = False
+) -> Network:
     """Any valid network: a random graph of all operations, its score a sum, a dot or a 1-wide layer."""
-    builder = _Builder(draw, max_width, max_size)
+    builder = _Builder(draw, max_width, max_size, wide_words)
     for kind in draw(st.lists(st.sampled_from(_KINDS), max_size=max_operations)):
         builder.append(kind, builder.source())
     _append_score(builder, builder.source())
@@ -209,9 +214,9 @@ def encoder_decoders(draw, max_width: int = 16, max_size: int = 9) -> Network:
 
 
 @st.composite
-def production_networks(draw, max_size: int = 20) -> Network:
+def production_networks(draw, max_size: int = 20, wide_words: bool = False) -> Network:
     """What a trigger deploys: scaled words, dense and ReLU layers without overflow, Σx² of the last."""
-    builder = _Builder(draw, 12, max_size)
+    builder = _Builder(draw, 12, max_size, wide_words)
     saturation = draw(st.sampled_from(["SAT", "SAT_SYM"]))
     rounding = draw(st.sampled_from(ROUNDINGS))
     operations = builder.operations
@@ -253,12 +258,23 @@ def production_networks(draw, max_size: int = 20) -> Network:
 
 def any_networks() -> st.SearchStrategy[Network]:
     """Random graphs of narrow, usual and wide types, encoder-decoders and production networks."""
-    return st.one_of(networks(12), networks(24), networks(44), encoder_decoders(), production_networks())
+    return st.one_of(
+        networks(12),
+        networks(24),
+        networks(44),
+        encoder_decoders(),
+        production_networks(),
+        networks(24, wide_words=True),
+        networks(44, wide_words=True),
+        production_networks(wide_words=True),
+    )
 
 
 @st.composite
 def words_for(draw, network: Network, hardware: bool = False, max_events: int = 40) -> np.ndarray:
-    """(n, words) int16, C-contiguous: realistic, extreme, empty and (unless `hardware`) any-int16 events."""
+    """(n, words) of the layout's type, C-contiguous: realistic, extreme, empty and (unless `hardware`)
+    any events that a network takes.
+    """
     n = draw(st.integers(1, max_events))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     low = np.array([word.min_int for word in network.words])
@@ -272,8 +288,10 @@ def words_for(draw, network: Network, hardware: bool = False, max_events: int = 
         np.zeros(shape, np.int64),
     ]
     if not hardware:
+        lowest, highest = network.word_bounds
         kinds += [
-            rng.integers(INT16.min, INT16.max, shape, endpoint=True),
+            rng.integers(lowest, highest, shape, endpoint=True),
             rng.choice(np.array([INT16.min, -1, 0, 1, INT16.max]), shape),
+            np.where(rng.integers(0, 2, shape), lowest, highest),
         ]
-    return np.choose(rng.integers(0, len(kinds), (n, 1)), kinds).astype(np.int16)
+    return np.choose(rng.integers(0, len(kinds), (n, 1)), kinds).astype(network.layout.dtype)

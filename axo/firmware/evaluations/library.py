@@ -22,6 +22,7 @@ def absent(context: Context) -> str | None:
 
 def run(context: Context, rows: NDArray[np.int64]) -> Result:
     """Score and embedding words."""
-    library = context.get(stages.library)
-    score, embedding = abi.run_library(library, context.get(stages.stimuli).words[rows])
+    library, words = context.get(stages.library), context.get(stages.stimuli).words
+    rows = rows[abi.possible_words(context.network, words[rows])]
+    score, embedding = abi.run_library(library, words[rows])
     return Result("library", rows, score, embedding)
