@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from axo.errors import UserError
 from axo.layout import Layout, Quantity, find_layout
 from axo.layout.checks import check_words
+from axo.layout.units import physical
 
 if TYPE_CHECKING:
     from axo.network import Network
@@ -190,14 +191,13 @@ class Events:
         return self.extras[name].reshape(len(self), -1)
 
     def values(self, kind: str, role: str) -> NDArray[np.float64]:
-        """`quantity` in its unit, (n, count) float64: origin + word * step (a charge as it is)."""
+        """`quantity` in its unit, (n, count) float64 (a charge as it is); see `axo.layout.units.physical`."""
         words = self.quantity(kind, role)
-        name = _EXTRA_OF.get((kind, role), "")
-        known = self.layout.kind(kind) if _in_words(self.layout, kind, role) else None
-        quantity = EXTRAS[name].quantity if known is None else known.quantity(role)
-        if quantity.role == "charge":
+        if role == "charge":
             return words.astype(np.float64)
-        return quantity.origin + words * quantity.step_value
+        if _in_words(self.layout, kind, role):
+            return physical(self.layout, self.words, kind, role)
+        return words * EXTRAS[_EXTRA_OF[kind, role]].quantity.step_value
 
     def for_network(self, reader: Network | Layout) -> Words:
         """The words that a network, or what else has the layout `reader`, reads: (n, n_words), C-contiguous.

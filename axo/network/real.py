@@ -20,6 +20,7 @@ from axo.network.operations import (
     Offset,
     Operation,
     Relu,
+    Scale,
     Shift,
     Subtract,
     SumOfSquares,
@@ -34,7 +35,7 @@ Weights = Mapping[str, tuple[NDArray[np.floating], NDArray[np.floating]]]
 def evaluate_real(
     network: Network, weights: Weights, words: ArrayLike, saturate: bool = False, chunk: int = 65536
 ) -> Reals:
-    """Scores (n,) of raw `words` (n, 57) in real numbers, in units of the score's value.
+    """Scores (n,) of raw `words` (n, n_words) in real numbers, in units of the score's value.
 
     Values are unbounded; with `saturate`, where a type of the network saturates (SAT), so do they.
     Raises KeyError for a dense operation without `weights`, ValueError for weights of another shape.
@@ -75,6 +76,9 @@ def _apply(operation: Operation, tensors: dict[str, Reals], weights: Weights) ->
             return x - operation.offset * 2.0**-operation.offset_type.fraction
         case Subtract():
             return x - tensors[operation.other]
+        case Scale():
+            scale = operation.scale * 2.0**-operation.scale_type.fraction
+            return x * scale + operation.bias * 2.0**-operation.bias_type.fraction
         case Dense():
             kernel, bias = weights[operation.name]
             return x @ kernel + bias

@@ -8,7 +8,19 @@ from numpy.typing import NDArray
 from axo.emulator.kernel.lane import Lane
 from axo.emulator.kernel.plan import Packing, Plan
 from axo.emulator.kernel.text import Function, block_function, table
-from axo.network import Dense, Dot, FixedType, Linear, Offset, Operation, Relu, Shift, Subtract, SumOfSquares
+from axo.network import (
+    Dense,
+    Dot,
+    FixedType,
+    Linear,
+    Offset,
+    Operation,
+    Relu,
+    Scale,
+    Shift,
+    Subtract,
+    SumOfSquares,
+)
 from axo.network.types import Ints
 
 EACH_EVENT = "for (int e = 0; e < BLOCK; e++)"
@@ -69,6 +81,8 @@ def _elementwise(plan: Plan, operation: Operation) -> list[str]:
             lane.shift_left(common - fraction)
             lane.subtract("offset[i]", int(tables["offset"].min()), int(tables["offset"].max()))
             lane.cast(common, operation.type)
+        case Scale():
+            tables = _scale(plan, operation, lane)
         case Subtract():
             common = max(fraction, types[operation.other].fraction)
             other = Lane(*plan.hull(operation.other)).shift_left(common - types[operation.other].fraction)
@@ -103,6 +117,20 @@ def _shift(plan: Plan, operation: Shift, lane: Lane) -> dict[str, Ints]:
         lane.step("v = v >> down[i];", int((low >> down).min()), int((high >> down).max()))
     lane.wrap(FixedType(kind.width, kind.width, kind.signed))
     return {name: values for name, values in (("up", up), ("down", down)) if values.any()}
+
+
+def _scale(plan: Plan, operation: Scale, lane: Lane) -> dict[str, Ints]:
+    """The product, the bias at the finer of both fractions, and the cast. Returns the tables read."""
+    interval, scale = plan.interval(operation.input), operation.scale
+    product = plan.network.types[operation.input].fraction + operation.scale_type.fraction
+    common = max(product, operation.bias_type.fraction)
+    bias = operation.bias << (common - operation.bias_type.fraction)
+    ends = np.stack([interval.low * scale, interval.high * scale])
+    lane.hold(int(scale.min()), int(scale.max()))
+    lane.step("v = v * scale[i];", int(ends.min()), int(ends.max()))
+    lane.shift_left(common - product).add("bias[i]", int(bias.min()), int(bias.max()))
+    lane.cast(common, operation.type)
+    return {"scale": scale, "bias": bias}
 
 
 def _dense(plan: Plan, operation: Dense) -> list[str]:

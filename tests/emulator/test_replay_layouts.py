@@ -48,7 +48,7 @@ def replayed(tmp_path, network, events, *arguments):
     return answers, score
 
 
-@pytest.mark.parametrize("name", ["atlas_gelato", "cicada", "cms_gt", "topo_hhbbww"])
+@pytest.mark.parametrize("name", ["atlas_gelato", "cicada", "cms_gt", "cms_phase2_gt", "topo_hhbbww"])
 def test_events_of_other_layouts_are_replayed(name, tmp_path, capsys):
     layout = find_layout(name)
     events = Events(hardware_words(np.random.default_rng(2), 400, layout), layout=layout)

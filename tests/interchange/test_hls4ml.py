@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import axo.layout
 from axo.cli import main
 from axo.errors import UserError
 from axo.files import read_json
 from axo.interchange.hls4ml import import_hls
-from axo.network import CMS_WORDS, HALF_KEPT, PT_COLUMNS, WHOLE_GEV, FixedType, digest, evaluate, read_network
+from axo.network import HALF_KEPT, WHOLE_GEV, FixedType, digest, evaluate, read_network
+from tests.cms_words import CMS_WORDS, PT_COLUMNS
 from tests.events.conftest import hardware_words
 
 SCORE_TYPE = FixedType(18, 14, False)
@@ -161,6 +163,19 @@ def test_the_half_gev_is_kept_unless_asked(tmp_path, golden, shared, production_
     )
     with pytest.raises(UserError, match="no bit for the half GeV"):
         import_hls(folder)
+
+
+def test_the_layout_of_the_words_can_be_chosen(tmp_path, golden, capsys):
+    folder = write_cms_folder(tmp_path / "AXOL1TL_v3", golden)
+    text = (Path(axo.layout.__file__).parent / "cms_axol1tl.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("name: cms_axol1tl", "name: mine"))
+    out = tmp_path / "out.json"
+    command = ["import", str(folder), "--output", str(out), "--layout"]
+    assert main([*command, str(tmp_path / "mine.yaml")]) == 0
+    assert read_network(out).layout.name == "mine"
+    capsys.readouterr()
+    assert main([*command, "atlas_gelato"]) == 2
+    assert "reads 57 numbers, but there are 44 words in layout 'atlas_gelato'" in capsys.readouterr().err
 
 
 def test_constants_are_what_the_constructor_of_ap_fixed_makes_of_them(tmp_path, golden):

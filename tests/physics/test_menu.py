@@ -72,7 +72,7 @@ def of_v1_2_0(condition):
 
 
 def test_default_menu_agrees_with_the_trigger_on_all_of_its_objects(menu, shared):
-    """Crowded tt̄ crossings: what 57 words cannot tell of 158 seeds, all objects can."""
+    """Crowded tt̄ crossings: what 57 words cannot tell of 160 seeds, all objects can."""
     vectors = "TestVector_L1Menu_Collisions2024_v1_2_0_ttBar.txt.gz"
     _, real = recorded(shared, vectors, "L1Menu_Collisions2024_v1_2_0_seeds.csv")
     seeds = {name: Seed(tuple(map(of_v1_2_0, menu.seeds[name].when))) for name in menu.seeds if name in real}

@@ -2,7 +2,7 @@
 
 ``Particles`` is (N, 19, 4): pT in GeV, eta, phi, class; rows MET, 4 electrons, 4 muons, 10 jets in
 falling pT, absent ones all zero. The class is 1 to 4 in that order, 0 for an absent object. Values
-become words as `axo.layout.units.to_words` says (nearest step; pt saturates at the largest word).
+become words as `axo.layout.units.event_words` says (nearest step; pt saturates at the largest word).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from axo.errors import UserError
 from axo.events import Events, default_layout
 from axo.events.sources import _hdf5
-from axo.layout.units import to_words
+from axo.layout.units import event_words
 
 SUMMARY = "ADC2021 HDF5 (Particles, in GeV)"
 HAS_SEED_BITS = False
@@ -49,12 +49,21 @@ def iterate(
             values = particles[first : min(first + chunk, stop)]
             try:
                 _check_classes(values, first)
-                pt_gev, eta, phi = np.moveaxis(values[..., :3], 2, 0)
-                events = Events(to_words(pt_gev, eta, phi, first))
+                events = Events(event_words(default_layout(), _by_kind(values), first))
             except UserError as error:
                 raise UserError(f"{path}: {error}") from error
             events.check(str(path), first)
             yield events
+
+
+def _by_kind(values: NDArray[np.floating]) -> dict[str, dict[str, NDArray[np.floating]]]:
+    """The values (n, 19, 4) by kind and quantity, each (n, count)."""
+    found, first = {}, 0
+    for kind in default_layout().kinds:
+        block = values[:, first : first + kind.count]
+        found[kind.name] = {role: block[..., place] for place, role in enumerate(("pt", "eta", "phi"))}
+        first += kind.count
+    return found
 
 
 def _particles(file: h5py.File, path: Path) -> h5py.Dataset:

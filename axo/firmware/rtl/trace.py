@@ -33,6 +33,7 @@ from axo.network import (
     Offset,
     Operation,
     Relu,
+    Scale,
     Shift,
     Subtract,
     SumOfSquares,
@@ -142,6 +143,11 @@ class _Tracer:
         other = self.variables[operation.other]
         return [cast(v - y, operation.type) for v, y in zip(x, other, strict=True)]
 
+    def scale(self, operation: Scale, x: Variables) -> Variables:
+        scale = _scaled(operation, operation.scale, operation.scale_type.fraction, _WEIGHT_BITS)
+        bias = _constants(operation, operation.bias, operation.bias_type.fraction)
+        return [cast(v * float(s) + float(b), operation.type) for v, s, b in zip(x, scale, bias, strict=True)]
+
     def dense(self, operation: Dense, x: Variables) -> Variables:
         if self._is_linear(operation):
             return self._matrix(operation, x)
@@ -236,6 +242,7 @@ _RULES: dict[type[Operation], Callable[[_Tracer, Any, Variables], Variables]] = 
     Shift: _Tracer.shift,
     Offset: _Tracer.offset,
     Subtract: _Tracer.subtract,
+    Scale: _Tracer.scale,
     Dense: _Tracer.dense,
     SumOfSquares: _Tracer.sum_of_squares,
     Dot: _Tracer.dot,
