@@ -30,6 +30,7 @@ VERBS = {
         "axo.interchange.import_command",
         "turn a deployed hls4ml project into a network file",
     ),
+    "layouts": ("axo.layout.command", "show what triggers see; check a layout of one's own"),
     "events": ("axo.events.command", "describe, check or convert recorded events"),
     "control": ("axo.rate_monitor.command", "hold trigger rates at target in data taking, or simulate it"),
 }

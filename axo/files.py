@@ -50,6 +50,12 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON has it: dataclasses and mappings as objects, sequences as arrays, at any depth."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

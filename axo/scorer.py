@@ -1,35 +1,32 @@
-"""Score words of many events: by the fast exact kernel where it is installed, else by the reference.
+"""Score words of many events: by the fast exact kernel where one is installed, else by the reference.
 
-The library names the kernel's module as `axo.cli` names its verbs, and imports it only when asked, so
-that it depends on no program; both evaluations give the same integers.
+The library depends on no program: the emulator offers its kernel as axo's entry point
+``axo.exact_evaluator`` (setup.cfg); both evaluations give the same integers.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axo.network import Network, evaluate
+from axo.plugins import offered
 
-KERNEL = ("axo.emulator.kernel", "Kernel")
+OFFER = "axo.exact_evaluator"
+"""Entry points: a class made of a network, with a method `evaluate` like an `Evaluate`."""
 
 Evaluate = Callable[[NDArray[np.int16]], tuple[NDArray[np.int32], NDArray[np.int32]]]
 
 
 def exact_evaluator(network: Network) -> Evaluate:
-    """A function of words (n, 57) int16, C-contiguous: score words (n,), embedding words (n, k), int32."""
-    module, name = KERNEL
-    try:
-        kernel: Any = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module.startswith(error.name):
-            raise
-        return lambda words: _reference(network, words)
-    return kernel(network).evaluate
+    """A function of C-contiguous words (n, n_words) of the network's type: score words (n,) int32, embedding
+    words (n, k) int32."""
+    for entry in offered(OFFER):
+        evaluator: Evaluate = entry.load()(network).evaluate
+        return evaluator
+    return lambda words: _reference(network, words)
 
 
 def _reference(network: Network, words: NDArray[np.int16]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from axo.emulator.partial import Kept, Partial, Tally
+from axo.emulator.partial import OBJECTS_STEP, Kept, Partial, Tally, counted_kinds, objects_keys
 from axo.emulator.replay import Result
 from axo.errors import UserError, nearest
 from axo.files import check_document, plain, write_json
-from axo.layout.units import KINDS, to_physical
+from axo.layout import Layout
 from axo.network import Network, digest
 from axo.physics.figures import NOTHING, ONE_SIGMA, Accepted, Amount, Interval, share
 from axo.physics.rates import (
@@ -33,6 +33,9 @@ Json = dict[str, Any]
 
 OVERLAP_SEEDS = 8
 """Seeds whose overlap is given against threshold."""
+
+DIGITS, ANGLE_DIGITS = 6, 4
+"""Decimals of an object's quantities, and of its eta and phi."""
 
 SCAN_POINTS = 60
 """Thresholds at which rate and purity are given against threshold."""
@@ -117,7 +120,7 @@ def answer(result: Result, question: Question) -> Json:
             "working_points": [_working_point(name, t, total, signals, seeds) for name, t in points],
             "scan": [_rates(t, total) for t in _scan_thresholds(total)],
             "overlap_scan": _overlap_scan(total, seeds),
-            "objects": _multiplicities(total.objects()),
+            "objects": _multiplicities(total.objects(), total.partial.kept.events.layout),
             "signals": {name: _signal(counts, total) for name, counts in signals.items()},
             "top_events": _top_events(total.partial.kept[: question.top], samples, seeds),
         }
@@ -337,8 +340,8 @@ def _working_point(
         return point
     point["details"] = {
         "overlaps": _overlaps(kept, total, seeds),
-        "objects": _multiplicities(_objects_of(kept)),
-        "pure_objects": _multiplicities(_objects_of(kept[kept.pure])) if seeds else None,
+        "objects": _multiplicities(_objects_of(kept), kept.events.layout),
+        "pure_objects": _multiplicities(_objects_of(kept[kept.pure]), kept.events.layout) if seeds else None,
         "sections": _sections(kept, total),
         "pileup": _by_pileup(kept, total),
     }
@@ -397,21 +400,18 @@ def _overlap_scan(total: _Counts, seeds: Json | None) -> list[Json] | None:
 
 def _objects_of(kept: Kept) -> dict[int, Amount]:
     keys: dict[int, Amount] = {}
-    for position, kind in enumerate(KINDS.values()):
-        present = (kept.events.words[:, kind.words][:, 0::3] > 0).sum(axis=1)
-        for number in np.unique(present):
-            keys[64 * position + int(number)] = _amount_of(kept, present == number)
+    for keys_of_kind in objects_keys(kept.events):
+        for key in np.unique(keys_of_kind).tolist():
+            keys[key] = _amount_of(kept, keys_of_kind == key)
     return keys
 
 
-def _multiplicities(amounts: dict[int, Amount]) -> Json:
+def _multiplicities(amounts: dict[int, Amount], layout: Layout) -> Json:
     """By kind of object, the events with 0, 1, 2, ... of them."""
-    found = {}
-    for position, (name, kind) in enumerate(KINDS.items()):
-        if name != "MET":
-            numbers = range(kind.count + 1)
-            found[name] = [amounts.get(64 * position + i, NOTHING).events for i in numbers]
-    return found
+    return {
+        kind.name: [amounts.get(OBJECTS_STEP * position + i, NOTHING).events for i in range(kind.count + 1)]
+        for position, kind in counted_kinds(layout)
+    }
 
 
 def _sections(kept: Kept, total: _Counts) -> Json | None:
@@ -495,8 +495,7 @@ def _signal(counts: _Counts, total: _Counts) -> Json:
 
 
 def _top_events(kept: Kept, samples: Sequence[Json], seeds: Json | None) -> list[Json]:
-    """The most anomalous events: where they are, their objects in GeV, the seeds that fired."""
-    pt_gev, eta, phi = to_physical(kept.events.words)
+    """The most anomalous events: where they are, their objects in units, the seeds that fired."""
     found = []
     for i in range(len(kept)):
         entry: Json = {
@@ -513,16 +512,24 @@ def _top_events(kept: Kept, samples: Sequence[Json], seeds: Json | None) -> list
         if seeds is not None and kept.events.seed_bits is not None:
             entry["pure"] = bool(kept.pure[i])
             entry["seeds"] = [n for n, on in zip(seeds["names"], kept.events.seed_bits[i], strict=True) if on]
-        entry["objects"] = list(_objects(pt_gev[i], eta[i], phi[i]))
+        entry["objects"] = list(_objects(kept.events.layout, kept.events.words[i]))
         found.append(entry)
     return found
 
 
-def _objects(pt_gev: NDArray[Any], eta: NDArray[Any], phi: NDArray[Any]) -> Iterable[Json]:
-    for name, kind in KINDS.items():
-        for item in range(kind.first, kind.first + kind.count):
-            if name == "MET":
-                yield {"kind": name, "pt_gev": float(pt_gev[item]), "phi": round(float(phi[item]), 4)}
-            elif pt_gev[item] > 0:
-                angles = {"eta": round(float(eta[item]), 4), "phi": round(float(phi[item]), 4)}
-                yield {"kind": name, "pt_gev": float(pt_gev[item]), **angles}
+def _objects(layout: Layout, words: NDArray[Any]) -> Iterable[Json]:
+    """The objects of one event that are there; of those that always are, those with any pt or energy."""
+    for item in layout.objects:
+        kind = item.kind
+        values = dict(zip(item.columns, words[list(item.columns.values())].tolist(), strict=True))
+        many = kind.present == "pt" or kind.count > 1
+        if many and kind.magnitude is not None and values[kind.magnitude.role] <= 0:
+            continue
+        found: Json = {}
+        for quantity, word in zip(kind.quantities, values.values(), strict=True):
+            if quantity.bits:
+                key = f"{quantity.name or 'value'}{'_gev' if quantity.unit == 'GeV' else ''}"
+                digits = ANGLE_DIGITS if quantity.role in ("eta", "phi") else DIGITS
+                found[key] = round(float(quantity.origin + word * quantity.step_value), digits)
+        if found:
+            yield {"kind": kind.name, **found} | ({"place": item.index} if kind.shape else {})

@@ -40,6 +40,7 @@ from axo.network import Network, digest, evaluate
 from axo.network.reference import apply
 from axo.network.types import Ints
 from axo.provenance import versions
+from axo.report import Page, Section, Table
 
 if TYPE_CHECKING:
     from axo.firmware.hls.core import Core
@@ -61,9 +62,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; 0, or 1 when scores differ, or 2 for bad input."""
     args = _parser().parse_args(argv)
     try:
+        network = find_model(args.model).network
         report = measure(
-            find_model(args.model).network,
-            read_events(args.words).words,
+            network,
+            read_events(args.words).for_network(network),
             n_events=args.events,
             repeats=args.repeats,
             peers=args.peers,
@@ -113,7 +115,7 @@ def measure(
 ) -> dict[str, Any]:
     """The ``emulator`` part of bench.json: kernel, peers, ratios, limits, machine.
 
-    `words` (any number, 57) int16 are repeated to `n_events`. Raises UserError without a C compiler.
+    `words` (any number, n_words) are repeated to `n_events`. Raises UserError without a C compiler.
     """
     if not len(words):
         raise UserError("the benchmark needs at least one event")
@@ -306,42 +308,37 @@ def _require_equal(name: str, scores: Scores, expected: Scores) -> None:
 
 def table(report: dict[str, Any]) -> str:
     """The report as lines for a terminal."""
-    lines = [
-        f"{report['network']['name']} on {report['machine']['cpu']}, backend {report['backend']}, "
-        f"{report['events']:,} events from memory",
-        "".join(f"{title:>{width}}" for title, width in _COLUMNS),
-    ]
-    for run in report["runs"]:
-        cells = (
+    runs = [
+        [
             "kernel, " + _count(run["threads"], "thread"),
             format(run["events_per_s"], ",.0f"),
             format(run["events_per_cpu_s"], ",.0f"),
             _number(run["cycles_per_event"], ".0f"),
             format(run["bytes_per_s"] * 1e-9, ".2f"),
+            # Fractions of the machine's measured limits.
             format(run["fraction_of_bandwidth"], ".0%"),
             _number(run["fraction_of_arithmetic"], ".0%"),
-        )
-        lines.append("".join(f"{cell:>{width}}" for cell, (_, width) in zip(cells, _COLUMNS, strict=True)))
-    for name, peer in report["peers"].items():
-        verdict = (
-            f"kernel is {report['ratios'][name]:,.0f} times as fast"
-            if name in report["ratios"]
-            else (f"{peer['mismatches']} of {peer['events']} scores DIFFER: no ratio")
-        )
-        lines.append(f"{name:>20}{peer['events_per_s']:14,.0f}  {verdict} ({peer['what']})")
-    return "\n".join(lines)
+        ]
+        for run in report["runs"]
+    ]
+    header = ["", "events/s", "per CPU-second", "cycles/event", "GB/s", "of bandwidth", "of arithmetic"]
+    peers = [
+        [name, format(peer["events_per_s"], ",.0f"), f"{_verdict(report, name)} ({peer['what']})"]
+        for name, peer in report["peers"].items()
+    ]
+    about = (
+        f"{report['network']['name']} on {report['machine']['cpu']}, backend {report['backend']}, "
+        f"{report['events']:,} events from memory"
+    )
+    tables = [Table(header, runs), *([Table(["peer", "events/s", ""], peers, "lrl")] if peers else [])]
+    return Page("", [Section(table=table) for table in tables], [about]).terminal()
 
 
-_COLUMNS = (
-    ("", 20),
-    ("events/s", 14),
-    ("per CPU-second", 16),
-    ("cycles/event", 14),
-    ("GB/s", 7),
-    ("of bandwidth", 14),
-    ("of arithmetic", 15),
-)
-"""Titles and widths of the table: the last two are fractions of the machine's measured limits."""
+def _verdict(report: dict[str, Any], name: str) -> str:
+    if name in report["ratios"]:
+        return f"kernel is {report['ratios'][name]:,.0f} times as fast"
+    peer = report["peers"][name]
+    return f"{peer['mismatches']} of {peer['events']} scores DIFFER: no ratio"
 
 
 def _count(n: int, noun: str) -> str:

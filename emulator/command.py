@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--signal", nargs="+", action="extend", default=[], metavar="FILE", help="signal events"
     )
     parser.add_argument("--format", help="toolkit, adc2021 or ugt (default: recognised by content)")
+    parser.add_argument(
+        "--layout",
+        metavar="NAME",
+        help="layout to read the events in, such as cms_gt of test vectors (default: that of each file)",
+    )
     seeds = parser.add_argument_group("seeds")
     seeds.add_argument(
         "--menu", metavar="YAML", help="menu evaluated on the words: a file, 'default' or 'none'"
@@ -139,6 +144,7 @@ def give(result: Result, question: Question, args: argparse.Namespace) -> None:
 def _job(args: argparse.Namespace) -> Job:
     from axo.emulator.replay import KEEP, OWN_SEEDS, Job, find_samples, find_seeds
     from axo.firmware.models import find_model
+    from axo.layout import find_layout
     from axo.physics.menu import DEFAULT, read_menu
     from axo.physics.prescales import read_prescales
 
@@ -151,7 +157,8 @@ def _job(args: argparse.Namespace) -> Job:
         seeds = find_seeds(samples[0], None, *options)
     if seeds is None and args.menu != "none":
         seeds = find_seeds(samples[0], read_menu(args.menu or DEFAULT), *options)
-    return Job(network, samples, seeds, args.seed_names, args.format, args.keep or KEEP)
+    layout = None if args.layout is None else find_layout(args.layout)
+    return Job(network, samples, seeds, args.seed_names, args.format, args.keep or KEEP, layout=layout)
 
 
 def _execute(args: argparse.Namespace, job: Job) -> Execute:

@@ -9,6 +9,7 @@ order (falling score, then file, then row), and the first K of a union are among
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,9 +19,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
-from axo.events import COLUMNS, Events, concatenate
-from axo.layout.units import KINDS
+from axo.events import COLUMNS, Events, column_slice, concatenate
+from axo.layout import Kind, Layout, layout_document, parse_layout
 from axo.physics.rates import pure_mask
+
+OBJECTS_STEP = 1 << 16
+"""Keys of objects: more than there are objects of a kind."""
 
 Ints = NDArray[np.int64]
 Arrays = dict[str, NDArray[Any]]
@@ -181,6 +185,8 @@ class Kept:
         """Its arrays by name, for a file."""
         found: Arrays = {f"kept.{name}": getattr(self, name) for name in ("score", "file", "row", "pure")}
         found["kept.words"] = self.events.words
+        text = json.dumps(layout_document(self.events.layout))
+        found["kept.layout"] = np.frombuffer(text.encode(), np.uint8)
         return found | {f"kept.{name}": getattr(self.events, name) for name in self.events.columns}
 
     @classmethod
@@ -188,9 +194,11 @@ class Kept:
         """What `arrays` gave."""
         names = (name for name in (*COLUMNS, "seed_bits") if f"kept.{name}" in arrays)
         columns: dict[str, Any] = {name: arrays[f"kept.{name}"] for name in names}
+        layout = parse_layout(json.loads(arrays["kept.layout"].tobytes()), "layout of the kept events")
         events = Events(
             arrays["kept.words"],
             **columns,
+            layout=layout,
             seed_names=seed_names if "seed_bits" in columns else (),
             pt_ordered=False,
         )
@@ -206,7 +214,7 @@ class Partial:
 
     * ``scores``: the score word; ``pure_scores``: that of events in which no other seed fired;
     * ``seeds``: the position of a seed that fired;
-    * ``objects``: 64 times the position of the kind of object, plus how many there are;
+    * ``objects``: OBJECTS_STEP times the position of the kind, plus how many there are, of `counted_kinds`;
     * ``sections``: run * 2**32 + lumi section; ``section_pileup``: the same, weighted with average pileup;
     * ``pileup``: interactions in the crossing, rounded down.
 
@@ -243,8 +251,13 @@ class Partial:
 def add(partials: list[Partial]) -> Partial:
     """The sum of at least one partial result.
 
-    Raises UserError when they know different things (lumi sections, pileup, weights).
+    Raises UserError when they know different things (lumi sections, pileup, weights) or are of events of
+    different layouts.
     """
+    layouts = {partial.kept.events.layout.digest: partial.kept.events.layout.name for partial in partials}
+    if len(layouts) > 1:
+        names = ", ".join(sorted(layouts.values()))
+        raise UserError(f"the files have different layouts ({names}); replay them one by one")
     known = [partial.tallies.keys() for partial in partials]
     differ = {name for names in known for name in names if any(name not in other for other in known)}
     if len({partial.tallies["scores"].digits is None for partial in partials}) != 1:
@@ -312,13 +325,25 @@ def _fired(seeds: NDArray[np.bool_], weights: NDArray[np.float64] | None) -> Tal
     return Tally(ever.astype(np.int64), counts[ever].astype(np.int64))
 
 
+def counted_kinds(layout: Layout) -> list[tuple[int, Kind]]:
+    """The kinds whose objects may be absent, so that it is told how many there are, with their positions."""
+    return [(position, kind) for position, kind in enumerate(layout.kinds) if kind.present == "pt"]
+
+
+def objects_keys(events: Events) -> Ints:
+    """The keys of the tally ``objects`` of every event, (kinds, n)."""
+    kinds = counted_kinds(events.layout)
+    keys = np.empty((len(kinds), len(events)), np.int64)
+    for row, (position, kind) in zip(keys, kinds, strict=True):
+        pt = events.words[:, column_slice(events.layout, kind.name, "pt")]
+        row[:] = OBJECTS_STEP * position + np.count_nonzero(pt > 0, axis=1)
+    return keys
+
+
 def _objects(events: Events) -> Tally:
-    counts = []
-    for position, kind in enumerate(KINDS.values()):
-        present = (events.words[:, kind.words][:, 0::3] > 0).sum(axis=1)
-        counts.append(64 * position + present)
-    weights = None if events.weight is None else np.tile(events.weight, len(counts))
-    return Tally.of(np.concatenate(counts), weights)
+    keys = objects_keys(events)
+    weights = None if events.weight is None else np.tile(events.weight, len(keys))
+    return Tally.of(keys.ravel(), weights)
 
 
 class Sum:

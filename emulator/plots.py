@@ -8,6 +8,7 @@ from typing import Any
 
 from axo.emulator.report import grouped
 from axo.files import replacing
+from axo.report.pictures import error_bars
 
 Json = dict[str, Any]
 
@@ -81,7 +82,12 @@ def _overlap(figure: Any, answers: Json) -> bool:
     names = [f"{o['seed']}" + ("" if o["prescale"] == 1 else f" (/{o['prescale']:g})") for o in overlaps]
     values = [o["of_accepted"] for o in overlaps]
     axes.barh(
-        names, [v["value"] for v in values], xerr=_bars(values), color="C0", alpha=0.6, error_kw={"lw": 0.8}
+        names,
+        [v["value"] for v in values],
+        xerr=error_bars(values),
+        color="C0",
+        alpha=0.6,
+        error_kw={"lw": 0.8},
     )
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=7)
@@ -157,7 +163,14 @@ def _counts(axes: Any, answers: Json, x: Sequence[float], groups: Sequence[Seque
         y = [v["value"] for v in values]
         aside = 0.003 * (max(x) - min(x)) * (key == "pure")
         axes.errorbar(
-            [at + aside for at in x], y, yerr=_bars(values), fmt="o", ms=3, lw=0.9, color=colour, label=label
+            [at + aside for at in x],
+            y,
+            yerr=error_bars(values),
+            fmt="o",
+            ms=3,
+            lw=0.9,
+            color=colour,
+            label=label,
         )
     point = answers["working_points"][0]
     axes.set_ylabel("fraction of events" if norm is None else "rate (kHz)")
@@ -168,10 +181,11 @@ def _counts(axes: Any, answers: Json, x: Sequence[float], groups: Sequence[Seque
 def _multiplicities(figure: Any, answers: Json) -> bool:
     """How many objects accepted, purely accepted, and all events have."""
     details = answers["working_points"][0]["details"]
-    if not details:
+    if not details or not answers["objects"]:
         return False
     samples = {"all": answers["objects"], "accepted": details["objects"], "pure": details["pure_objects"]}
-    for axes, kind in zip(figure.subplots(1, len(answers["objects"])), answers["objects"], strict=True):
+    panels = figure.subplots(1, len(answers["objects"]), squeeze=False)[0]
+    for axes, kind in zip(panels, answers["objects"], strict=True):
         for label, counts in samples.items():
             if counts and sum(counts[kind]):
                 share = [n / sum(counts[kind]) for n in counts[kind]]
@@ -209,10 +223,6 @@ def _band(axes: Any, rows: Sequence[Json], key: str, label: str, colour: str) ->
     low, high = [row[key]["low"] for row in rows], [row[key]["high"] for row in rows]
     axes.fill_between(x, low, high, alpha=0.25, lw=0, color=colour)
     axes.plot(x, [row[key]["value"] for row in rows], lw=1.2, color=colour, label=label)
-
-
-def _bars(values: Sequence[Json]) -> list[list[float]]:
-    return [[v["value"] - v["low"] for v in values], [v["high"] - v["value"] for v in values]]
 
 
 _UPRIGHT: Json = {"rotation": 90, "va": "top", "ha": "right", "fontsize": 7}

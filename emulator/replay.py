@@ -30,6 +30,7 @@ from axo.errors import UserError
 from axo.events import Events
 from axo.events.sources import CHUNK, count_events, iter_events, resolve
 from axo.files import replacing
+from axo.layout import Layout
 from axo.network import Network, digest
 from axo.network.files import from_document, to_document
 from axo.physics.menu import Menu
@@ -46,7 +47,7 @@ KEEP = 20_000
 OWN_SEEDS = ("L1_AXO_*",)
 """Seeds of this network itself at other thresholds: they do not take its purity."""
 
-_FORMAT = "axo-replay-partial-1"
+_FORMAT = "axo-replay-partial-2"
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,10 @@ class Seeds:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is replayed: a network on samples, the other seeds (None: no purity), and how much is kept."""
+    """What is replayed: a network on samples, the other seeds (None: no purity), and how much is kept.
+
+    `layout` is the one to read the events in (None: that of each file).
+    """
 
     network: Network
     samples: tuple[EventFile, ...]
@@ -117,6 +121,7 @@ class Job:
     keep: int = KEEP
     chunk: int = CHUNK
     task_events: int = TASK_EVENTS
+    layout: Layout | None = None
 
     def tasks(self) -> list[Task]:
         """All tasks, in the order of the samples."""
@@ -137,7 +142,8 @@ class Job:
         """Digest that tells a task's result from any other: rules, file, range."""
         sample = self.samples[task.sample]
         kept = self.keep if not sample.signal else 0
-        where = [task.sample, sample.path, sample.fingerprint, self.seed_names, self.format]
+        layout = None if self.layout is None else self.layout.digest
+        where = [task.sample, sample.path, sample.fingerprint, self.seed_names, self.format, layout]
         return json_digest([self.rules, kept, *where, task.start, task.stop])
 
 
@@ -252,12 +258,18 @@ def scan(job: Job, task: Task, threads: int = 1) -> Partial:
     keep = 0 if sample.signal else job.keep
     kernel = _kernel(job.network, threads)
     total, row = Sum(), task.start
-    for events in iter_events(sample.path, job.chunk, job.format, job.seed_names, task.start, task.stop):
+    for events in iter_events(
+        sample.path, job.chunk, job.format, job.seed_names, task.start, task.stop, job.layout
+    ):
         others = None
         try:
             if job.seeds is not None:
                 events, others = job.seeds.bits(events, sample.path), job.seeds.others
-            total.add(measure(events, kernel.scores(events.words), others, task.sample, row, keep))
+            total.add(
+                measure(
+                    events, kernel.scores(events.for_network(job.network)), others, task.sample, row, keep
+                )
+            )
         except UserError as error:
             raise (
                 error if str(error).startswith(sample.path) else UserError(f"{sample.path}: {error}")

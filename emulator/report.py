@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from axo.report import Page, Section, Table
+from axo.report.cells import bracketed, listed, percent
+
 Json = dict[str, Any]
 
 TOP_SEEDS = 12
@@ -14,14 +17,14 @@ PILEUP_RANGES = 5
 
 def text_of(answers: Json) -> str:
     """The report: rates and purity, signals, overlaps, steadiness, pileup, multiplicities, top events."""
-    parts = [
-        _heading(answers),
+    sections = [
         _working_points(answers),
         _signals(answers),
         *(part for point in answers["working_points"][:1] for part in _details(answers, point)),
         _top_events(answers),
     ]
-    return "\n\n".join("\n".join(lines) for lines in map(list, parts) if lines)
+    shown = [section for section in sections if section is not None]
+    return Page("", shown, list(_heading(answers))).terminal()
 
 
 def _heading(answers: Json) -> Iterator[str]:
@@ -42,13 +45,13 @@ def _heading(answers: Json) -> Iterator[str]:
         yield "seeds: none, so no purity"
         return
     union = seeds["any_unprescaled"]
-    rate = "" if union["rate_khz"] is None else f", together {_interval(union['rate_khz'])} kHz"
+    rate = "" if union["rate_khz"] is None else f", together {bracketed(union['rate_khz'])} kHz"
     yield f"seeds: {seeds['origin']}; {seeds['unprescaled']} of {seeds['number']} unprescaled{rate}"
     if missing := seeds["not_in_the_prescale_table"]:
-        yield f"  {len(missing)} seeds are not in the prescale table and count as off: {_some(missing)}"
+        yield f"  {len(missing)} seeds are not in the prescale table and count as off: {listed(missing, 4)}"
 
 
-def _working_points(answers: Json) -> Iterator[str]:
+def _working_points(answers: Json) -> Section:
     has_rate, has_seeds = answers["normalisation"] is not None, answers["seeds"] is not None
     header = ["working point", "threshold", "passed"]
     header += ["rate kHz"] if has_rate else ["fraction"]
@@ -57,19 +60,18 @@ def _working_points(answers: Json) -> Iterator[str]:
     rows = []
     for point in answers["working_points"]:
         row = [point["name"], str(point["threshold_word"]), str(point["passed"])]
-        row += [_interval(point["rate_khz"] if has_rate else point["fraction"])]
+        row += [bracketed(point["rate_khz"] if has_rate else point["fraction"])]
         if has_seeds:
-            row += [str(point["pure"]), *([_interval(point["pure_rate_khz"])] if has_rate else [])]
-            row += [_interval(point["purity"])]
+            row += [str(point["pure"]), *([bracketed(point["pure_rate_khz"])] if has_rate else [])]
+            row += [bracketed(point["purity"])]
         rows.append(row)
-    yield from _table(header, rows)
+    return Section(table=Table(header, rows))
 
 
-def _signals(answers: Json) -> Iterator[str]:
+def _signals(answers: Json) -> Section | None:
     if not answers["signals"]:
-        return
+        return None
     points = answers["working_points"]
-    yield "signal efficiencies (in brackets: events that no other seed has)"
     header = [
         "signal",
         "events",
@@ -79,19 +81,20 @@ def _signals(answers: Json) -> Iterator[str]:
     rows = []
     for name, signal in answers["signals"].items():
         row = [name, str(signal["events"])]
-        row += [_percent(signal["any_unprescaled"])] if answers["seeds"] else []
+        row += [percent(signal["any_unprescaled"])] if answers["seeds"] else []
         for point in points:
             found = point["signals"][name]
             pure = found["pure_efficiency"]
-            row.append(_percent(found["efficiency"]) + (f" ({_percent(pure)})" if pure else ""))
+            row.append(percent(found["efficiency"]) + (f" ({percent(pure)})" if pure else ""))
         rows.append(row)
-    yield from _table(header, rows)
+    title = "signal efficiencies (in brackets: events that no other seed has)"
+    return Section(title, table=Table(header, rows))
 
 
-def _details(answers: Json, point: Json) -> Iterator[Iterator[str]]:
+def _details(answers: Json, point: Json) -> Iterator[Section | None]:
     """What is listed for the first working point."""
     if point["details"] is None:
-        yield iter([f"{point['name']}: for overlaps and profiles use --keep {point['keep_needed']} or more"])
+        yield Section(f"{point['name']}: for overlaps and profiles use --keep {point['keep_needed']} or more")
         return
     yield _overlaps(point)
     yield _steadiness(point)
@@ -99,44 +102,44 @@ def _details(answers: Json, point: Json) -> Iterator[Iterator[str]]:
     yield _multiplicities(answers, point)
 
 
-def _overlaps(point: Json) -> Iterator[str]:
+def _overlaps(point: Json) -> Section | None:
     overlaps = point["details"]["overlaps"]
     if overlaps is None:
-        return
-    name, threshold = point["name"], point["threshold_word"]
-    yield f"seeds that fire with {name} (threshold {threshold}), unprescaled ones first"
+        return None
     rows = [
         [
             entry["seed"] + (" (own)" if entry["own"] else ""),
             f"{entry['prescale']:g}",
             str(entry["both"]),
-            _percent(entry["of_accepted"]),
+            percent(entry["of_accepted"]),
             str(entry["fired"]),
-            _percent(entry["of_seed"]),
+            percent(entry["of_seed"]),
         ]
         for entry in overlaps[:TOP_SEEDS]
     ]
-    yield from _table(["seed", "prescale", "both", "of ours", "seed fired", "of the seed's"], rows)
-    if len(overlaps) > TOP_SEEDS:
-        yield f"  and {len(overlaps) - TOP_SEEDS} more (--json has all)"
+    more = len(overlaps) - TOP_SEEDS
+    return Section(
+        f"seeds that fire with {point['name']} (threshold {point['threshold_word']}), unprescaled ones first",
+        table=Table(["seed", "prescale", "both", "of ours", "seed fired", "of the seed's"], rows),
+        items=[f"and {more} more (--json has all)"] if more > 0 else [],
+    )
 
 
-def _steadiness(point: Json) -> Iterator[str]:
+def _steadiness(point: Json) -> Section | None:
     sections = point["details"]["sections"]
     if sections is None or sections["steadiness"] is None:
-        return
+        return None
     chi2, degrees = sections["steadiness"]["chi2"], sections["steadiness"]["degrees_of_freedom"]
-    yield (
+    return Section(
         f"{point['name']} over {len(sections['sections'])} lumi sections: chi2 {chi2:.0f} for {degrees} "
         "degrees of freedom of a steady fraction"
     )
 
 
-def _pileup(point: Json) -> Iterator[str]:
+def _pileup(point: Json) -> Section | None:
     rows = point["details"]["pileup"]
     if not rows:
-        return
-    yield f"{point['name']} against pileup, in ranges of about as many events each"
+        return None
     table = []
     for group in grouped(rows, PILEUP_RANGES):
         events, passed = sum(r["events"] for r in group), sum(r["passed"] for r in group)
@@ -145,7 +148,10 @@ def _pileup(point: Json) -> Iterator[str]:
         table.append(
             [label, str(events), str(passed), f"{passed / events:.2e}", "-" if pure is None else str(pure)]
         )
-    yield from _table(["pileup", "events", "passed", "fraction", "pure"], table)
+    return Section(
+        f"{point['name']} against pileup, in ranges of about as many events each",
+        table=Table(["pileup", "events", "passed", "fraction", "pure"], table),
+    )
 
 
 def grouped(rows: Sequence[Json], number: int) -> Iterator[list[Json]]:
@@ -161,63 +167,46 @@ def grouped(rows: Sequence[Json], number: int) -> Iterator[list[Json]]:
             group, seen = [], 0
 
 
-def _multiplicities(answers: Json, point: Json) -> Iterator[str]:
+def _multiplicities(answers: Json, point: Json) -> Section | None:
     details = point["details"]
-    yield f"mean number of objects: of all events, of those {point['name']} accepts, of the pure ones"
+    if not answers["objects"]:
+        return None
     rows = []
     for kind, everything in answers["objects"].items():
         columns = [everything, details["objects"][kind]]
         columns += [details["pure_objects"][kind]] if details["pure_objects"] else []
         rows.append([kind, *(_mean(counts) for counts in columns)])
-    yield from _table(["kind", "all", "accepted", "pure"][: len(rows[0])], rows)
+    return Section(
+        f"mean number of objects: of all events, of those {point['name']} accepts, of the pure ones",
+        table=Table(["kind", "all", "accepted", "pure"][: len(rows[0])], rows),
+    )
 
 
-def _top_events(answers: Json) -> Iterator[str]:
+def _top_events(answers: Json) -> Section | None:
     events = answers["top_events"]
     if not events:
-        return
-    yield f"the {min(TOP_EVENTS, len(events))} most anomalous events" + (
+        return None
+    title = f"the {min(TOP_EVENTS, len(events))} most anomalous events" + (
         f" (--json has {len(events)})" if len(events) > TOP_EVENTS else ""
     )
+    lines = []
     for event in events[:TOP_EVENTS]:
         where = [f"{event[key]}" for key in ("run", "luminosity_block", "event") if key in event]
         place = ":".join(where) or f"{event['file']} row {event['row']}"
         seeds = ""
         if "pure" in event:
             seeds = ", pure" if event["pure"] else f", {len(event['seeds'])} seeds"
-        objects = "  ".join(
-            f"{o['kind']} {o['pt_gev']:g}" + (f" ({o['eta']:.1f})" if "eta" in o else "")
-            for o in event["objects"]
-        )
-        yield f"  {event['score_word']:6}  {place}{seeds}: {objects}"
+        objects = "  ".join(_object(found) for found in event["objects"])
+        lines.append(f"{event['score_word']:6}  {place}{seeds}: {objects}")
+    return Section(title, items=lines)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> Iterator[str]:
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, *rows]:
-        first, *rest = (
-            cell.ljust(w) if i == 0 else cell.rjust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  " + "  ".join([first, *rest]).rstrip()
-
-
-def _interval(value: Json | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value['value']:.4g} [{value['low']:.4g}, {value['high']:.4g}]"
-
-
-def _percent(value: Json | None) -> str:
-    if value is None:
-        return "-"
-    up, down = value["high"] - value["value"], value["value"] - value["low"]
-    return f"{100 * value['value']:.2f} +{100 * up:.2f} -{100 * down:.2f} %"
+def _object(found: Json) -> str:
+    """Kind, pt or energy (whatever comes first), and eta or the place in an image."""
+    value = next(value for key, value in found.items() if key != "kind")
+    where = f" ({found['eta']:.1f})" if "eta" in found else f" ({found['place']})" if "place" in found else ""
+    return f"{found['kind']} {value:g}{where}"
 
 
 def _mean(counts: list[int]) -> str:
     return f"{sum(i * n for i, n in enumerate(counts)) / sum(counts):.2f}" if sum(counts) else "-"
-
-
-def _some(names: list[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

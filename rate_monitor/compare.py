@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from axo.physics.pileup_model import ScoreByPileup, signal_efficiency
 from axo.physics.rates import LUMI_SECTION_S
+from axo.report import Table
 
 from .scenarios import Fault, Trace
 from .scenarios.oracle import PILEUP_FLOOR
@@ -158,32 +159,34 @@ def recovery_met(own: Recovery, oracles: Sequence[Recovery]) -> bool:
 
 def table(results: Sequence[Figures]) -> str:
     """The comparison as text."""
-    head = (
-        f"{'controller':<16}{'in band':>9}{'RMS log':>9}{'worst':>8}{'> 2x':>6}{'changes/h':>11}"
-        f"{'signal eff':>12}{'alarms':>8}{'ms':>7}"
-    )
-    lines = [head]
-    for item in results:
-        efficiency = "-" if item.signal_efficiency is None else f"{item.signal_efficiency:.3f}"
-        lines.append(
-            f"{item.name:<16}{item.in_band:>9.2%}{item.rms:>9.4f}{item.worst_ratio:>8.2f}"
-            f"{item.above_twice:>6d}{item.changes_per_hour:>11.1f}{efficiency:>12}{item.alarms:>8d}"
-            f"{item.decision_ms:>7.2f}"
-        )
-    return "\n".join(lines)
+    rows = [
+        [
+            item.name,
+            f"{item.in_band:.2%}",
+            f"{item.rms:.4f}",
+            f"{item.worst_ratio:.2f}",
+            str(item.above_twice),
+            f"{item.changes_per_hour:.1f}",
+            "-" if item.signal_efficiency is None else f"{item.signal_efficiency:.3f}",
+            str(item.alarms),
+            f"{item.decision_ms:.2f}",
+        ]
+        for item in results
+    ]
+    header = ["controller", "in band", "RMS log", "worst", "> 2x", "changes/h", "signal eff", "alarms", "ms"]
+    return Table(header, rows).text()
 
 
 def recovery_table(results: Sequence[Recovery]) -> str:
     """Lumi sections to recover (and lumi sections above twice the target) by fault and controller."""
     names = list(dict.fromkeys(item.name for item in results))
     kinds = list(dict.fromkeys(item.fault for item in results))
-    cells = {(item.name, item.fault): item for item in results}
-    lines = [f"{'fault':<17}" + "".join(f"{name:>16}" for name in names)]
-    for kind in kinds:
-        row = [cells[name, kind] for name in names]
-        texts = [("never" if r.sections is None else str(r.sections)) + f" ({r.above_twice})" for r in row]
-        lines.append(f"{kind:<17}" + "".join(f"{text:>16}" for text in texts))
-    return "\n".join(lines)
+    cells = {
+        (item.name, item.fault): f"{'never' if item.sections is None else item.sections} ({item.above_twice})"
+        for item in results
+    }
+    rows = [[kind, *(cells[name, kind] for name in names)] for kind in kinds]
+    return Table(["fault", *names], rows).text()
 
 
 def to_json(items: Sequence[Figures | Recovery]) -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from axo.report import Table
+
 from .fills import colliding_bunches, read_fill
 from .scenarios.menu import MenuSeed, MenuTrace, MenuTruth, shipped_tail_events, simulate_menu
 from .scenarios.oracle import PILEUP_FLOOR
@@ -149,14 +151,17 @@ def true_utility(pure_khz: dict[str, float]) -> float:
 def menu_table(results: Sequence[dict[str, Any]]) -> str:
     """The comparison as text."""
     names = [seed.name for seed in SEEDS]
-    lines = [
-        f"{'controller':<12}{'total kHz':>10}{'over':>8}{'compute':>9}{'over':>8}{'utility':>9}"
-        + "".join(f"{'pure ' + name:>16}" for name in names)
+    rows = [
+        [
+            row["name"],
+            f"{row['total_khz']:.3f}",
+            f"{row['total_over_budget']:.1%}",
+            f"{row['compute_khz']:.3f}",
+            f"{row['compute_over_budget']:.1%}",
+            f"{row['utility']:.4f}",
+            *(f"{row['pure_khz'][name]:.3f}" for name in names),
+        ]
+        for row in results
     ]
-    for row in results:
-        lines.append(
-            f"{row['name']:<12}{row['total_khz']:>10.3f}{row['total_over_budget']:>8.1%}"
-            f"{row['compute_khz']:>9.3f}{row['compute_over_budget']:>8.1%}{row['utility']:>9.4f}"
-            + "".join(f"{row['pure_khz'][name]:>16.3f}" for name in names)
-        )
-    return "\n".join(lines)
+    header = ["controller", "total kHz", "over", "compute", "over", "utility", *(f"pure {n}" for n in names)]
+    return Table(header, rows).text()

@@ -1,7 +1,11 @@
-"""Imports go one way: programs use the library, never the reverse, and never each other."""
+"""Imports go one way: programs use the library, never the reverse, and never each other.
+
+Strings count as imports: a module may be named in one and imported, or its files read, by that name.
+"""
 
 import ast
 import configparser
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("training", "emulator", "rate_monitor")
+APPLICATION = ROOT / "axo" / "cli.py"  # puts the programs together: the one place that names them all
 HEAVY = ("tensorflow", "keras", "hls4ml", "alkaid", "matplotlib", "sklearn", "scipy")
 
 
@@ -24,17 +29,68 @@ def imported_modules(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "axo").rglob("*.py")), ids=str)
+def names_in_strings(source: str) -> set[str]:
+    """Every text of the code, f-strings' parts too, that is nothing but the name of a module of axo."""
+    texts = {
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return {text for text in texts if re.fullmatch(r"axo(\.\w+)+[.:]?\w*", text)}
+
+
+def named_modules(path: Path) -> set[str]:
+    return imported_modules(path) | names_in_strings(path.read_text())
+
+
+def of_programs(names: set[str], programs: tuple[str, ...]) -> set[str]:
+    return {name for name in names if re.match(rf"axo\.({'|'.join(programs)})\b", name)}
+
+
+@pytest.mark.parametrize("path", sorted({*(ROOT / "axo").rglob("*.py")} - {APPLICATION}), ids=str)
 def test_the_library_imports_no_program(path):
-    wrong = {name for name in imported_modules(path) if name.startswith(tuple(f"axo.{p}" for p in PROGRAMS))}
-    assert not wrong
+    assert not of_programs(named_modules(path), PROGRAMS)
+
+
+def test_the_application_names_programs_in_its_table_alone():
+    from axo.cli import VERBS
+
+    modules = {module for module, _ in VERBS.values()}
+    assert of_programs(named_modules(APPLICATION), PROGRAMS) <= modules
+    assert not of_programs(imported_modules(APPLICATION), PROGRAMS)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_programs_do_not_import_each_other(program):
-    others = tuple(f"axo.{other}" for other in PROGRAMS if other != program)
+    others = tuple(other for other in PROGRAMS if other != program)
     for path in (ROOT / program).rglob("*.py"):
-        assert not {name for name in imported_modules(path) if name.startswith(others)}, path
+        assert not of_programs(named_modules(path), others), path
+
+
+def test_a_program_named_in_a_string_is_seen():
+    named = [
+        'KERNEL = ("axo.emulator.kernel", "Kernel")',
+        'resources.files("axo.training")',
+        'importlib.import_module(f"axo.rate_monitor.{name}")',
+        'EntryPoint("k", "axo.emulator:Kernel", "g")',
+    ]
+    for source in named:
+        assert of_programs(names_in_strings(source), PROGRAMS), source
+    assert not names_in_strings('"""axo.training trains."""')
+
+
+def test_what_the_programs_offer_is_what_the_set_up_says():
+    from axo.firmware.models import OFFER as MODELS
+    from axo.plugins import offered
+    from axo.scorer import OFFER as EVALUATOR
+
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    for group in (MODELS, EVALUATOR):
+        said = dict(line.split(" = ") for line in config["options.entry_points"][group].strip().splitlines())
+        mend = "the installed axo is older than setup.cfg: pip install --editable ."
+        assert {entry.name: entry.value for entry in offered(group)} == said, mend
+        assert all(entry.load() is not None for entry in offered(group))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +107,7 @@ def test_help_imports_nothing_heavy(arguments):
 
 
 def test_every_package_is_installed():
-    """setup.cfg lists each folder of modules, with its import name: what is not listed is not in the wheel."""
+    """setup.cfg lists each folder of modules by its import name: what it does not list is in no wheel."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     listed = set(setup["options"]["packages"].split())

@@ -11,8 +11,9 @@ from typing import Any
 from axo.config import parse, read_config
 from axo.decorrelators.method import make_method
 from axo.errors import UserError, nearest
+from axo.layout import Layout, find_layout
 from axo.models.family import find_family
-from axo.models.scaling import ScalingConfig
+from axo.models.scaling import DEFAULT_LAYOUT, ScalingConfig
 from axo.physics.rates import DEFAULT_BUNCHES
 
 
@@ -38,6 +39,34 @@ class Data:
     def path(self, name: str) -> str:
         """Where the file called `name` here is."""
         return name if name.startswith("sample:") else str(Path(self.folder) / name)
+
+
+@dataclass(frozen=True)
+class Read:
+    """Objects that the network reads: of `kind` the first `count`, of each these `quantities` (null: all)."""
+
+    kind: str
+    count: int | None = None
+    quantities: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the network reads: a `layout` (a shipped name, or the path of a YAML file), or what `reads` of it.
+
+    Events may have this layout or a wider one that holds its objects.
+    """
+
+    layout: str = DEFAULT_LAYOUT
+    reads: tuple[Read, ...] | None = None
+
+    def network_layout(self) -> Layout:
+        """The layout of the network's words; UserError naming what is not there."""
+        layout = find_layout(self.layout)
+        if self.reads is None:
+            return layout
+        parts = [(read.kind, read.count, read.quantities) for read in self.reads]
+        return layout.select(parts, f"{layout.name}_part")
 
 
 @dataclass(frozen=True)
@@ -86,6 +115,7 @@ class Config:
     name: str
     family: str
     data: Data
+    inputs: Inputs = field(default_factory=Inputs)
     seeds: tuple[int, ...] = (1,)
     scaling: ScalingConfig = field(default_factory=ScalingConfig)
     training: Training = field(default_factory=Training)
@@ -109,7 +139,7 @@ class Config:
     def training_document(self) -> dict[str, Any]:
         """The part that shapes the weights of one seed: a checkpoint is resumed if this is unchanged."""
         document = self.document()
-        shaping = ("family", "scaling", "training", "model", "decorrelation")
+        shaping = ("family", "inputs", "scaling", "training", "model", "decorrelation")
         return {key: document[key] for key in shaping if key in document} | {
             "stride": self.data.validation_stride
         }
@@ -141,4 +171,13 @@ def read_training(name: str, folder: str | None = None) -> tuple[Config, Any]:
         raise UserError(f"{path}: family: {error}") from error
     if config.decorrelation is not None:
         make_method(config.decorrelation, f"{path}: decorrelation")
-    return config, parse(family.Config, config.model, f"{path}: model")
+    model: Any = parse(family.Config, config.model, f"{path}: model")
+    try:
+        layout = config.inputs.network_layout()
+    except UserError as error:
+        raise UserError(f"{path}: inputs: {error}") from error
+    try:
+        family.check(model, layout)
+    except UserError as error:
+        raise UserError(f"{path}: model: {error}") from error
+    return config, model

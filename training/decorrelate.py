@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
+from axo.report import Page, Section, Table
 
 if TYPE_CHECKING:
     from axo.events import Events
@@ -62,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``axo decorrelate``."""
-    from axo.files import replacing, write_json, write_text
+    from axo.files import write_bytes, write_json, write_text
     from axo.physics.menu import read_menu
 
     from .config import read_training
@@ -86,8 +87,7 @@ def run(args: argparse.Namespace) -> int:
     document = {"config": config.document(), "menu": args.menu, "points": points}
     write_json(output / "decorrelation.json", document)
     write_text(output / "decorrelation.md", to_markdown(document))
-    with replacing(output / "decorrelation.png") as path:
-        draw(document, path)
+    write_bytes(output / "decorrelation.png", draw(document))
     print(f"wrote {output}/decorrelation.json, .md and .png")
     return 0
 
@@ -157,8 +157,8 @@ class Bench:
         from axo.physics.sample import Sample, pure_of
         from axo.physics.variables import PILEUP, trigger_variables, variable_names
 
-        names = [n for n in variable_names() if n != PILEUP or zero_bias.pileup is not None]
-        values = trigger_variables(zero_bias.words, names, zero_bias.pileup)
+        names = [n for n in variable_names(zero_bias.layout) if n != PILEUP or zero_bias.pileup is not None]
+        values = trigger_variables(zero_bias, names)
         return cls(
             Sample("zero bias", zero_bias, pure_of(menu, zero_bias)),
             {name: Sample(name, events, pure_of(menu, events)) for name, events in signals.items()},
@@ -180,12 +180,12 @@ class Bench:
         from axo.physics.variables import PRIMARY, trigger_variables
 
         def carry(events: Events) -> Scores:
-            nats = transport.apply(_scores(network, events), trigger_variables(events.words, PRIMARY))
+            nats = transport.apply(_scores(network, events), trigger_variables(events, PRIMARY))
             return np.minimum(np.rint(nats * NATS), LARGEST).astype(np.int64)
 
         transport = fit_transport(
             _scores(network, train),
-            trigger_variables(train.words, PRIMARY),
+            trigger_variables(train, PRIMARY),
             PRIMARY,
             leaf_events=max(min(4000, len(train) // 20), 200),
         )
@@ -297,16 +297,14 @@ def _train(
     section = {**(config.decorrelation or {}), "strength": strength}
     config = dataclasses.replace(config, seeds=config.seeds[:1], decorrelation=section if strength else None)
     say(f"strength {strength:g}")
-    _, (fitted,) = fit_seeds(
-        config, model_config, train.words, train.pileup, lambda _: work / f"strength{strength:g}.npz", say
-    )
+    _, (fitted,) = fit_seeds(config, model_config, train, lambda _: work / f"strength{strength:g}.npz", say)
     return fitted.model.export(config.name)
 
 
 def _scores(network: Network, events: Events) -> Scores:
     from axo.scorer import exact_evaluator
 
-    scores = exact_evaluator(network)(events.words)[0].astype(np.int64)
+    scores = exact_evaluator(network)(events.for_network(network))[0].astype(np.int64)
     if scores.max() > LARGEST:
         raise UserError(
             f"{network.name}: score word {scores.max()} is beyond {LARGEST}; measure another network"
@@ -329,30 +327,30 @@ def to_markdown(document: Json) -> str:
     points = document["points"]
     section = document["config"]["decorrelation"]
     weights = section.get("variables")
-    lines = [
-        "# Decorrelation from the existing triggers",
-        "",
+    about = (
         f"Configuration `{document['config']['name']}`, method `{section['method']}`"
         + (f", variables and weights {weights}" if isinstance(weights, dict) else "")
         + f"; {document['config']['training']['epochs']} epochs of "
         f"{document['config']['data']['train_events'] or 'all'} events, one seed a strength; menu "
         f"`{document['menu']}`. Intervals of the efficiencies (Clopper-Pearson, 68.3 %) are in "
-        "`decorrelation.json`.",
-        "",
-        "## Mutual information with the trigger variables (nats)",
-        "",
-        *_table(
-            ["", *points[0]["mutual_information"]],
-            [[p["name"], *(f"{v:.4f}" for v in p["mutual_information"].values())] for p in points],
+        "`decorrelation.json`."
+    )
+    information = Table(
+        ["", *points[0]["mutual_information"]],
+        [[p["name"], *(f"{v:.4f}" for v in p["mutual_information"].values())] for p in points],
+    )
+    sections = [
+        Section("Mutual information with the trigger variables (nats)", table=information),
+        *(
+            Section(f"{title} {khz}", table=_efficiencies(points, khz, kind))
+            for khz in points[0]["points"]
+            for kind, title in (("pure", "Pure efficiency at a pure rate of"), ("total", "Efficiency at"))
         ),
     ]
-    for khz in points[0]["points"]:
-        for kind, title in (("pure", "Pure efficiency at a pure rate of"), ("total", "Efficiency at")):
-            lines += ["", f"## {title} {khz}", "", *_efficiencies(points, khz, kind)]
-    return "\n".join(lines) + "\n"
+    return Page("Decorrelation from the existing triggers", sections, [about]).markdown()
 
 
-def _efficiencies(points: Sequence[Json], khz: str, kind: str) -> list[str]:
+def _efficiencies(points: Sequence[Json], khz: str, kind: str) -> Table:
     signals = list(points[0]["points"][khz][kind]["signals"])
     last = "total rate (kHz)" if kind == "pure" else "rate per interaction (%)"
     rows = []
@@ -366,22 +364,16 @@ def _efficiencies(points: Sequence[Json], khz: str, kind: str) -> list[str]:
             slope = found["pileup_slope"]
             extra = f"{100 * slope['value']:.2f} ± {100 * slope['error']:.2f}" if slope else ""
         rows.append([point["name"], mean, *cells, extra])
-    return _table(["", "geometric mean", *signals, last], rows)
+    return Table(["", "geometric mean", *signals, last], rows)
 
 
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
-def draw(document: Json, path: Path) -> None:
+def draw(document: Json) -> bytes:
     """Mutual information and efficiencies against the strength, PNG; other points as levels."""
-    from matplotlib.figure import Figure
+    from axo.report.pictures import panels, png
 
     curve = [point for point in document["points"] if point.get("strength")]
     zero = next((point for point in document["points"] if point.get("strength") == 0), None)
-    figure = Figure((11, 4.5), dpi=120, layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = panels((11, 4.5), columns=2)
     strengths = [point["strength"] for point in curve]
     for name in document["points"][0]["mutual_information"]:
         values = [max(point["mutual_information"][name], 1e-5) for point in curve]
@@ -404,5 +396,4 @@ def draw(document: Json, path: Path) -> None:
     for axes in (left, right):
         axes.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
         axes.set_xticks([], minor=True)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format="png")
+    return png(figure)

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``axo evaluate``."""
-    from axo.files import check_document, replacing, write_json, write_text
+    from axo.files import check_document, write_bytes, write_json, write_text
 
     from .evaluation_report import text_of, to_html
 
@@ -62,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
         if path:
             write_text(path, to_html(document, pictures))
     for name, picture in pictures.items() if folder else ():
-        with replacing(Path(args.output) / f"{name}.png") as temporary:
-            temporary.write_bytes(picture)
+        write_bytes(Path(args.output) / f"{name}.png", picture)
     for path in (args.json, folder and folder / "evaluation.json"):
         if path:
             write_json(path, document)

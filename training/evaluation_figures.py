@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from axo.decorrelators.information import mutual_information
 from axo.errors import UserError
+from axo.events import Events
 from axo.files import plain
 from axo.physics.figures import Accepted, Interval, Moments, clopper_pearson, geometric_mean
 from axo.physics.rates import collision_rate_hz, collision_rate_khz, rate_khz
@@ -24,7 +25,7 @@ from axo.physics.roc import (
     spread,
 )
 from axo.physics.sample import Sample
-from axo.physics.variables import PILEUP, PRIMARY, trigger_variables
+from axo.physics.variables import PILEUP, primary_names, trigger_variables, variable_names
 
 from .evaluation_samples import Samples
 from .evaluation_scores import Detector, Tested
@@ -34,7 +35,6 @@ Reals = NDArray[np.float64]
 
 FALSE_POSITIVE_RATES = (1e-4, 1e-5)
 REPLICAS = 200
-VARIABLES = (*PRIMARY, "n_jet", "n_eg", "n_mu")
 CURVE = np.geomspace(1, 1e-6, 61)
 DEPENDENCE_GROUPS = 8
 TRIVIAL, CEILING = "HT cut", "supervised"
@@ -371,8 +371,8 @@ def _distributions(detector: Detector) -> Json:
 def _information(background: NDArray[Any], samples: Samples) -> Json:
     """Mutual information (nats) of the score and each trigger variable, over all zero bias."""
     events = samples.background.events
-    names = [*VARIABLES, *([PILEUP] if events.pileup is not None else [])]
-    values = trigger_variables(events.words, names, events.pileup)
+    names = [*primary_names(events.layout), *_multiplicities_and_pileup(events)]
+    values = trigger_variables(events, names)
     return {name: mutual_information(background, values[:, i]) for i, name in enumerate(names)}
 
 
@@ -381,12 +381,18 @@ def _dependence(background: NDArray[Any], samples: Samples, points: Sequence[Poi
     point = max((p for p in points if not p.pure), key=lambda p: p.fraction)
     above = background > cut_at(background, allowed_events(point.fraction, len(background)))
     events = samples.background.events
-    names = ["n_jet", "n_eg", "n_mu", *([PILEUP] if events.pileup is not None else [])]
-    values = trigger_variables(events.words, names, events.pileup)
+    names = _multiplicities_and_pileup(events)
+    values = trigger_variables(events, names)
     return {"point": point.name} | {
         name: _in_ranges(values[:, i], above, _quantile_edges if name == PILEUP else _whole_edges)
         for i, name in enumerate(names)
     }
+
+
+def _multiplicities_and_pileup(events: Events) -> list[str]:
+    """Names of variables: how many objects of each kind there are, and the pileup where it is known."""
+    counts = [name for name in variable_names(events.layout) if name.startswith("n_")]
+    return [*counts, *([PILEUP] if events.pileup is not None else [])]
 
 
 def _in_ranges(values: Reals, above: NDArray[np.bool_], edges_of: Callable[[Reals], Reals]) -> list[Json]:

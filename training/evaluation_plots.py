@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
+
+from axo.report.pictures import error_bars, panels, png
 
 Json = dict[str, Any]
 
@@ -23,8 +24,8 @@ def draw(document: Json) -> dict[str, bytes]:
 
 def _roc(document: Json) -> bytes:
     """One panel a signal, false-positive rate on a logarithmic axis."""
-    figure, panels = _panels(len(document["signals"]), 3)
-    for axes, signal in zip(panels, document["signals"], strict=False):
+    figure, places = _panels(len(document["signals"]), 3)
+    for axes, signal in zip(places, document["signals"], strict=False):
         for name, detector in document["detectors"].items():
             x, y = zip(*(p for p in detector["roc"][signal] if p[0] > 0), strict=True)
             axes.plot(x, y, _STYLE[detector["kind"]], color=_colour(document, name), lw=1.4, label=name)
@@ -32,15 +33,15 @@ def _roc(document: Json) -> bytes:
             axes.axvline(point["fraction"], color="#aaaaaa", lw=0.7, ls=":")
         axes.set(xscale="log", yscale="log", xlim=(3e-6, 1), ylim=(1e-4, 1.2), title=signal)
         axes.set(xlabel="fraction of background", ylabel="efficiency")
-    panels[0].legend(fontsize=7, frameon=False)
-    return _png(figure)
+    places[0].legend(fontsize=7, frameon=False)
+    return png(figure)
 
 
 def _scores(document: Json) -> bytes:
     """Fraction above the score, in units of the cut at the loosest working point: one panel a model."""
     models = [name for name, d in document["detectors"].items() if d["kind"] == "model"]
-    figure, panels = _panels(len(models), 2)
-    for axes, name in zip(panels, models, strict=False):
+    figure, places = _panels(len(models), 2)
+    for axes, name in zip(places, models, strict=False):
         found = document["detectors"][name]["scores"]
         axes.stairs(found["background"], found["edges"], fill=True, color="#bbbbbb", label="background")
         for colour, (signal, shares) in enumerate(found["signals"].items()):
@@ -54,22 +55,22 @@ def _scores(document: Json) -> bytes:
         axes.set(
             xscale="log", yscale="log", xlabel="score word", ylabel="share of events per bin", title=name
         )
-    panels[0].legend(fontsize=7, frameon=False, loc="upper left")
-    return _png(figure)
+    places[0].legend(fontsize=7, frameon=False, loc="upper left")
+    return png(figure)
 
 
 def _efficiencies(document: Json) -> bytes:
     """One panel a working point: signals along x, detectors beside each other."""
-    figure, panels = _panels(len(document["points"]), 2)
+    figure, places = _panels(len(document["points"]), 2)
     signals = list(document["signals"])
     number = len(document["detectors"])
-    for axes, (key, point) in zip(panels, document["points"].items(), strict=False):
+    for axes, (key, point) in zip(places, document["points"].items(), strict=False):
         kind = "pure_efficiency" if point["pure"] else "efficiency"
         for i, (name, detector) in enumerate(document["detectors"].items()):
             values = [detector["points"][key][kind][signal] for signal in signals]
             x = [j + 0.7 * ((i + 0.5) / number - 0.5) for j in range(len(signals))]
             y = [value["value"] for value in values]
-            bars = [[v["value"] - v["low"] for v in values], [v["high"] - v["value"] for v in values]]
+            bars = error_bars(values)
             axes.errorbar(
                 x, y, bars, fmt="o", ms=4, lw=1.2, color=_colour(document, name), label=name,
                 mfc="white" if detector["kind"] != "model" else None,
@@ -77,8 +78,8 @@ def _efficiencies(document: Json) -> bytes:
         axes.set_xticks(range(len(signals)), signals, fontsize=8)
         axes.set(yscale="log", title=point["label"], ylabel=kind.replace("_", " "))
         axes.grid(axis="y", alpha=0.25)
-    panels[0].legend(fontsize=7, frameon=False)
-    return _png(figure)
+    places[0].legend(fontsize=7, frameon=False)
+    return png(figure)
 
 
 def _information(document: Json) -> bytes:
@@ -95,7 +96,7 @@ def _information(document: Json) -> bytes:
     axes.set_xticks(range(len(variables)), variables, fontsize=8)
     axes.set(ylabel="mutual information with the score (nats)")
     axes.legend(fontsize=8, frameon=False)
-    return _png(figure)
+    return png(figure)
 
 
 def _dependence(document: Json) -> bytes:
@@ -104,24 +105,21 @@ def _dependence(document: Json) -> bytes:
     first = next(iter(found.values()))
     variables = [v for v in first if v != "point" and _has_a_course(found, v)]
     if not variables:
-        variables = ["n_jet"]
-    figure, panels = _panels(len(variables), 2)
-    for axes, variable in zip(panels, variables, strict=False):
+        variables = [v for v in first if v != "point"][:1]
+    figure, places = _panels(len(variables), 2)
+    for axes, variable in zip(places, variables, strict=False):
         for name, detector in found.items():
             rows = [row for row in detector[variable] if row["passed"]]
             y = [row["fraction"]["value"] for row in rows]
-            bars = [
-                [row["fraction"]["value"] - row["fraction"]["low"] for row in rows],
-                [row["fraction"]["high"] - row["fraction"]["value"] for row in rows],
-            ]
+            bars = error_bars([row["fraction"] for row in rows])
             x = [row["mean"] for row in rows]
             axes.errorbar(
                 x, y, bars, fmt="o-", ms=3, lw=1, color=_colour(document, name), label=name
             )  # fmt: skip
         label = document["points"][first["point"]]["label"]
         axes.set(xlabel=variable, ylabel=f"fraction passing at {label}", yscale="log")
-    panels[0].legend(fontsize=7, frameon=False)
-    return _png(figure)
+    places[0].legend(fontsize=7, frameon=False)
+    return png(figure)
 
 
 def _has_a_course(found: Json, variable: str) -> bool:
@@ -134,21 +132,10 @@ def _colour(document: Json, name: str) -> str:
 
 
 def _panels(number: int, columns: int) -> tuple[Any, list[Any]]:
-    from matplotlib.figure import Figure
-
     columns = min(columns, number)
     rows = -(-number // columns)
     width = {1: 9.0, 2: 10.5, 3: 13.0}[columns]
-    figure = Figure((width, rows * (4.4 if columns == 1 else 3.6)), dpi=110, layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[number:]:
+    figure, found = panels((width, rows * (4.4 if columns == 1 else 3.6)), rows, columns, dpi=110)
+    for axes in found[number:]:
         axes.set_visible(False)
-    return figure, panels
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return figure, found

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import math
 from collections.abc import Iterator
 from typing import Any
 
+from axo.report import Page, Picture, Section, Table
+from axo.report.cells import moments, plus_minus, scientific
+
 Json = dict[str, Any]
-Table = tuple[str, str, list[str], list[list[str]]]
-"""Title, one line on how to read it, header, rows."""
 
 CAPTIONS = {
     "roc": "Efficiency against the fraction of background that passes; working points are dotted.",
@@ -21,7 +19,7 @@ CAPTIONS = {
 }
 
 
-def tables(document: Json, brief: bool = False) -> Iterator[Table]:
+def sections(document: Json, brief: bool = False) -> Iterator[Section]:
     """Every table of the report; a `brief` one leaves out what a plot shows better."""
     for name, point in document["points"].items():
         yield _efficiencies(document, name, point)
@@ -40,41 +38,19 @@ def tables(document: Json, brief: bool = False) -> Iterator[Table]:
 
 def text_of(document: Json) -> str:
     """The report for a terminal."""
-    parts = [headline(document)]
-    for title, about, header, rows in tables(document, brief=True):
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-        lines = [
-            "  ".join(
-                c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in [header, *rows]
-        ]
-        parts.append(
-            "\n".join([title, *([about] if about else []), *(f"  {line.rstrip()}" for line in lines)])
-        )
-    parts += [f"note: {note}" for note in document["notes"]]
-    return "\n\n".join(parts)
+    notes = [Section(text=[f"note: {note}"]) for note in document["notes"]]
+    return Page("", [*sections(document, brief=True), *notes], [headline(document)]).terminal()
 
 
 def to_html(document: Json, pictures: dict[str, bytes]) -> str:
     """One self-contained page; `pictures` are PNG bytes by name."""
-    body = [f"<h1>Evaluation of {html.escape(', '.join(_models(document)))}</h1>"]
-    body.append(f"<p>{html.escape(headline(document))}</p>")
-    for name, picture in pictures.items():
-        caption = html.escape(CAPTIONS[name])
-        data = base64.b64encode(picture).decode()
-        body.append(
-            f"<figure><img alt='{caption}' src='data:image/png;base64,{data}'>"
-            f"<figcaption>{caption}</figcaption></figure>"
-        )
-    for title, about, header, rows in tables(document):
-        body.append(f"<h2>{html.escape(title)}</h2>" + (f"<p>{html.escape(about)}</p>" if about else ""))
-        body.append(f"<table><tr>{_cells(header, 'th')}</tr>")
-        body += [f"<tr>{_cells(row, 'td')}</tr>" for row in rows]
-        body.append("</table>")
-    notes = [*document["notes"], *_provenance(document)]
-    body.append("<h2>Notes</h2><ul>" + "".join(f"<li>{html.escape(note)}</li>" for note in notes) + "</ul>")
-    return _PAGE.replace("@body@", "\n".join(body))
+    notes = Section("Notes", items=[*document["notes"], *_provenance(document)])
+    return Page(
+        f"Evaluation of {', '.join(_models(document))}",
+        [*sections(document), notes],
+        [headline(document)],
+        [Picture(png, CAPTIONS[name]) for name, png in pictures.items()],
+    ).html()
 
 
 def headline(document: Json) -> str:
@@ -100,29 +76,29 @@ def _any_point(detector: Json) -> Json:
     return next(iter(detector["points"].values()))
 
 
-def _efficiencies(document: Json, name: str, point: Json) -> Table:
+def _efficiencies(document: Json, name: str, point: Json) -> Section:
     pure = point["pure"]
     key, mean = ("pure_efficiency", "pure_geometric_mean") if pure else ("efficiency", "geometric_mean")
     rows = [
-        [detector_name, _plus_minus(detector["points"][name][mean])]
-        + [_plus_minus(detector["points"][name][key][signal]) for signal in document["signals"]]
+        [detector_name, plus_minus(detector["points"][name][mean])]
+        + [plus_minus(detector["points"][name][key][signal]) for signal in document["signals"]]
         for detector_name, detector in document["detectors"].items()
     ]
     title = f"{'Pure efficiency at a pure rate of' if pure else 'Efficiency at'} {point['label']}"
     title = title.removesuffix(" pure")
     about = f"At most {point['fraction']:.3g} of the background passes{' and is pure' if pure else ''}."
-    return title, about, ["detector", "geometric mean", *document["signals"]], rows
+    return Section(title, [about], Table(["detector", "geometric mean", *document["signals"]], rows))
 
 
-def _areas(document: Json) -> Table:
+def _areas(document: Json) -> Section:
     rows = [
-        [name, *(_plus_minus(detector["auc"][signal]) for signal in document["signals"])]
+        [name, *(plus_minus(detector["auc"][signal]) for signal in document["signals"])]
         for name, detector in document["detectors"].items()
     ]
-    return "Area under the ROC curve", "", ["detector", *document["signals"]], rows
+    return Section("Area under the ROC curve", table=Table(["detector", *document["signals"]], rows))
 
 
-def _published(document: Json) -> Table:
+def _published(document: Json) -> Section:
     header = ["", *(f"{entry['signal']} ({name})" for name, entry in document["published"].items())]
     rows = [
         ["FAD, AUC", *(f"{entry['auc']:.3f}" for entry in document["published"].values())],
@@ -133,10 +109,11 @@ def _published(document: Json) -> Table:
         if point := detector["points"].get("fpr_1em5"):
             cells = [f"{point['efficiency'][s]['value']:.1e}" for s in document["published"]]
             rows.append([f"{name}, at FPR 1e-5", *cells])
-    return "Beside the published figures", "Vaselli et al. 2508.11594 (FAD) on ADC2021 data.", header, rows
+    about = "Vaselli et al. 2508.11594 (FAD) on ADC2021 data."
+    return Section("Beside the published figures", [about], Table(header, rows))
 
 
-def _rates(document: Json) -> Table:
+def _rates(document: Json) -> Section:
     has_menu = document["menu"] is not None
     header = ["detector", "working point", "cut", "passed", "rate kHz"]
     header += ["pure rate kHz", "purity"] if has_menu else []
@@ -147,13 +124,14 @@ def _rates(document: Json) -> Table:
             if "passed" not in found:
                 continue
             cut = "-" if found["cut"] is None else f"{found['cut']:.6g}"
-            row = [name, point["label"], cut, str(found["passed"]), _plus_minus(found["rate_khz"])]
-            row += [_plus_minus(found["pure_rate_khz"]), _plus_minus(found["purity"])] if has_menu else []
+            row = [name, point["label"], cut, str(found["passed"]), plus_minus(found["rate_khz"])]
+            row += [plus_minus(found["pure_rate_khz"]), plus_minus(found["purity"])] if has_menu else []
             rows.append(row)
-    return "Background at the working points", "An event passes above the cut.", header, rows
+    about = "An event passes above the cut."
+    return Section("Background at the working points", [about], Table(header, rows, "llr"))
 
 
-def _of_the_way(document: Json) -> Table:
+def _of_the_way(document: Json) -> Section:
     header = ["detector", "working point", "geometric mean", *document["signals"]]
     rows = []
     for name, detector in document["detectors"].items():
@@ -162,10 +140,10 @@ def _of_the_way(document: Json) -> Table:
             if way:
                 rows.append([name, point["label"], *_mean_first(way)])
     about = "(efficiency - HT cut) / (supervised - HT cut); a dash where supervised is not above the HT cut."
-    return "The way from trivial to supervised", about, header, rows
+    return Section("The way from trivial to supervised", [about], Table(header, rows, "llr"))
 
 
-def _arithmetic(document: Json) -> Iterator[Table]:
+def _arithmetic(document: Json) -> Iterator[Section]:
     header = ["model", "against", "working point", "geometric mean", *document["signals"]]
     rows, remarks = [], []
     for name, detector in document["detectors"].items():
@@ -188,10 +166,10 @@ def _arithmetic(document: Json) -> Iterator[Table]:
         "without rounding but with the types' saturation (float, saturating). " + " ".join(remarks)
     )
     if rows or remarks:
-        yield "Fixed point against float", about, header, rows
+        yield Section("Fixed point against float", [about], Table(header, rows, "lllr"))
 
 
-def _information(document: Json) -> Table:
+def _information(document: Json) -> Section:
     found = {
         n: d["mutual_information"] for n, d in document["detectors"].items() if "mutual_information" in d
     }
@@ -201,10 +179,11 @@ def _information(document: Json) -> Table:
         for name, values in found.items()
     ]
     about = "Nats, over all background events; binned by rank, bias taken off."
-    return "Mutual information with trigger variables", about, ["detector", *variables, "largest"], rows
+    table = Table(["detector", *variables, "largest"], rows)
+    return Section("Mutual information with trigger variables", [about], table)
 
 
-def _dependence(document: Json) -> Iterator[Table]:
+def _dependence(document: Json) -> Iterator[Section]:
     found = {n: d["dependence"] for n, d in document["detectors"].items() if "dependence" in d}
     first = next(iter(found.values()))
     point = document["points"][first["point"]]
@@ -214,35 +193,32 @@ def _dependence(document: Json) -> Iterator[Table]:
         header = [f"mean {variable}", "events", *found]
         rows = [
             [f"{row['mean']:.3g}", f"{row['events']:,}"]
-            + [_small(detector[variable][i]["fraction"]) for detector in found.values()]
+            + [scientific(detector[variable][i]["fraction"]) for detector in found.values()]
             for i, row in enumerate(first[variable])
         ]
-        yield f"Fraction passing at {point['label']} against {variable}", "", header, rows
+        title = f"Fraction passing at {point['label']} against {variable}"
+        yield Section(title, table=Table(header, rows, "r"))
 
 
-def _seeds(document: Json) -> Iterator[Table]:
+def _seeds(document: Json) -> Iterator[Section]:
     header = ["model", "working point", "seeds", "geometric mean", "standard deviation", "relative"]
     rows = []
     for folder, group in document["seed_groups"].items():
         for key, point in document["points"].items():
             value = group["points"][key]["pure_geometric_mean" if point["pure"] else "geometric_mean"]
-            rows.append([folder, point["label"], str(len(group["detectors"])), *_moments(value)])
+            rows.append([folder, point["label"], str(len(group["detectors"])), *moments(value)])
     if rows:
-        yield "Spread between seeds", "On these events; of pure efficiencies at pure points.", header, rows
+        about = "On these events; of pure efficiencies at pure points."
+        yield Section("Spread between seeds", [about], Table(header, rows, "llr"))
     rows = []
     for name, detector in document["detectors"].items():
         card = detector.get("card")
         for point, value in ((card or {}).get("seed_spread") or {}).items():
-            rows.append([name, point, str(len(card["seeds"])), *_moments(value)])
+            rows.append([name, point, str(len(card["seeds"])), *moments(value)])
     if rows:
         about = "From the model card: on the data named there."
-        yield "Spread between seeds, of the released models", about, header, rows
-
-
-def _moments(value: Json) -> list[str]:
-    mean, deviation = value["mean"], value["standard_deviation"]
-    relative = f"{100 * deviation / mean:.0f} %" if mean > 0 else "-"
-    return [f"{mean:.4g}", f"{deviation:.2g}", relative]
+        title = "Spread between seeds, of the released models"
+        yield Section(title, [about], Table(header, rows, "llr"))
 
 
 def _provenance(document: Json) -> Iterator[str]:
@@ -254,45 +230,7 @@ def _provenance(document: Json) -> Iterator[str]:
     yield ", ".join(f"{name} {version}" for name, version in document["versions"].items())
 
 
-def _plus_minus(value: Json | None) -> str:
-    """Two digits of the larger uncertainty, at least two and at most six decimals."""
-    if value is None:
-        return "-"
-    up, down = value["high"] - value["value"], value["value"] - value["low"]
-    larger = max(up, down)
-    digits = min(max(1 - math.floor(math.log10(larger)), 2), 6) if larger > 0 else 4
-    return f"{value['value']:.{digits}f} +{up:.{digits}f} -{down:.{digits}f}"
-
-
 def _mean_first(values: Json) -> list[str]:
     """Cells of figures by signal and of their geometric mean, that first: wide tables are cut at right."""
-    signals = [_plus_minus(value) for name, value in values.items() if name != "geometric_mean"]
-    return [_plus_minus(values["geometric_mean"]), *signals]
-
-
-def _small(value: Json) -> str:
-    up, down = value["high"] - value["value"], value["value"] - value["low"]
-    return f"{value['value']:.2e} +{up:.1e} -{down:.1e}"
-
-
-def _cells(cells: list[str], tag: str) -> str:
-    return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>axo evaluation</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem; display: block; overflow-x: auto; }
-table { font-size: .85rem; }
-th, td { border: 1px solid #8886; padding: .2rem .5rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-th { background: #8882; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; border-radius: .4rem; }
-figcaption { opacity: .75; }
-</style></head><body>
-@body@
-</body></html>
-"""
+    signals = [plus_minus(value) for name, value in values.items() if name != "geometric_mean"]
+    return [plus_minus(values["geometric_mean"]), *signals]

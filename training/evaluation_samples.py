@@ -40,8 +40,8 @@ class Samples:
 def read_samples(background: str, signals: Sequence[str], menu: Menu | None, column: str | None) -> Samples:
     """Read all files; purity is left out when a file lacks what the menu reads (ADC2021 does).
 
-    Raises UserError for a file that cannot be read or has a fault, has weights, is given twice, or
-    shares its name with another.
+    Raises UserError for a file that cannot be read or has a fault, has weights, is given twice, shares
+    its name with another, or has another layout than the first.
     """
     if menu is not None:
         menu.prescales(column)  # an unknown column is found before anything is read
@@ -53,6 +53,12 @@ def read_samples(background: str, signals: Sequence[str], menu: Menu | None, col
             raise UserError(f"{sample.file}: has the same events as {same.file}; name each file once")
         if (same := names.setdefault(sample.name, sample)) is not sample:
             raise UserError(f"{sample.file}: would be called {sample.name!r} like {same.file}; rename one")
+    for sample in read:
+        if sample.events.layout.digest != read[0].events.layout.digest:
+            layouts = [some.events.layout.name for some in (sample, read[0])]
+            raise UserError(
+                f"{sample.file}: has words of layout {layouts[0]!r}, {read[0].file} {layouts[1]!r}"
+            )
     if menu is not None and any(sample.pure is None for sample in read):
         read = [replace(sample, pure=None) for sample in read]
         menu = None
@@ -70,7 +76,7 @@ def _read(file: str, menu: Menu | None, column: str | None) -> Sample:
         raise UserError(f"{file}: holds no events")
     if events.weight is not None:
         raise UserError(f"{file}: has weights; axo evaluate counts events, so give unweighted ones")
-    known = menu is not None and menu.needs <= set(events.extras)
+    known = menu is not None and not menu.lacks(events)
     pure = pure_of(menu, events, column) if menu is not None and known else None
     name = resolve(file).name.split(".")[0].removeprefix("sig_")
     return Sample(name, events, pure, file, format)

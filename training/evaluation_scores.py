@@ -101,7 +101,9 @@ def _model(model: Model, name: str, samples: Samples, say: Say) -> Detector:
     say(f"{name}: exact scores")
     evaluate = exact_evaluator(model.network)
     about: dict[str, Any] = {"network_sha256": digest(model.network), "card": _card(model)}
-    detector = detector_of(name, "model", lambda s: evaluate(s.events.words)[0], samples, about=about)
+    detector = detector_of(
+        name, "model", lambda s: evaluate(s.events.for_network(model.network))[0], samples, about=about
+    )
     parents, arithmetic = _parents(model, name, detector, samples, say)
     about["arithmetic"] = arithmetic
     return Detector(name, "model", detector.tested, detector.background, about, parents)
@@ -138,7 +140,7 @@ def _parents(
         kind: detector_of(
             f"{name} {kind}",
             "float",
-            lambda s, clip=clip: evaluate_real(network, weights, s.events.words, clip),  # type: ignore[misc]
+            lambda s, clip=clip: evaluate_real(network, weights, s.events.for_network(network), clip),  # type: ignore[misc]
             samples,
         )
         for kind, clip in (("float", False), ("float_saturating", True))
@@ -166,11 +168,14 @@ def _quantised(model: Model, detector: Detector, samples: Samples) -> dict[str, 
 
     assert model.keras_path is not None and detector.background is not None
     stride = max(len(detector.background) // COMPARED, 1)
-    pairs = [(samples.background.events.words[::stride], detector.background[::stride])]
-    pairs += [(s.events.words, detector.tested[name].signal) for name, s in samples.signals.items()]
+    network = model.network
+    pairs = [(samples.background.events[::stride].for_network(network), detector.background[::stride])]
+    pairs += [
+        (s.events.for_network(network), detector.tested[name].signal) for name, s in samples.signals.items()
+    ]
     words = np.concatenate([pair[0] for pair in pairs])
     exact = np.concatenate([pair[1] for pair in pairs])
-    keras = evaluate_keras(model.keras_path, model.network, words)[0]
+    keras = evaluate_keras(model.keras_path, network, words)[0]
     return {"quantised_events": len(words), "quantised_mismatches": int((keras != exact).sum())}
 
 

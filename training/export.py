@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     network = family.export_encoder(name, scaling, read_keras(keras_path))
     network = dataclasses.replace(network, thresholds=points, provenance=provenance)
     largest = require_exact_in_float32(network)
-    words = make_stimuli(network, args.events, [], [np.empty((0, len(network.words)), np.int16)]).words
+    none = np.empty((0, len(network.words)), network.layout.dtype)
+    words = make_stimuli(network, args.events, [], [none]).words
     agreement = compare(keras_path, network, words)
     if agreement.mismatches:
         raise UserError(f"{keras_path}: differs from the exported network at {agreement.first}")

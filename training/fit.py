@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from axo.decorrelators.method import Method, make_method
 from axo.errors import UserError
+from axo.events import Events, Words
 from axo.models.family import Family, find_family
 from axo.models.scaling import Scaling, learn_scaling
 from axo.provenance import json_digest, versions, words_digest
@@ -21,7 +22,6 @@ from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .config import Config
 from .scalars import Scalars
 
-Words = NDArray[np.int16]
 Rows = NDArray[np.int64]
 Say = Callable[[str], None]
 
@@ -40,19 +40,20 @@ class Fitted:
 def fit_seeds(
     config: Config,
     model_config: Any,
-    words: Words,
-    pileup: NDArray[Any] | None,
+    events: Events,
     checkpoint: Callable[[int], Path],
     say: Say,
 ) -> tuple[Scaling, list[Fitted]]:
-    """Train every seed of `config` on zero-bias `words` (n, 57); the input scaling, and the models.
+    """Train every seed of `config` on zero-bias `events`; the input scaling, and the models.
 
-    Every `data.validation_stride`-th event is held out, of the scaling as well. `pileup` (n,) is that of the
-    events, if known; `checkpoint` gives the file of a seed. See `fit`.
+    Every `data.validation_stride`-th event is held out, of the scaling as well; `checkpoint` gives the
+    file of a seed. See `fit`. Raises UserError for events without the objects that the network reads.
     """
-    held_out = np.arange(len(words)) % config.data.validation_stride == 0
-    train = words[~held_out]
-    scaling = learn_scaling(train, config.scaling)
+    layout = config.inputs.network_layout()
+    words = events.for_network(layout)
+    held_out = np.arange(len(events)) % config.data.validation_stride == 0
+    train, validation = events[~held_out], words[held_out]
+    scaling = learn_scaling(words[~held_out], config.scaling, layout)
     shaping = {"config": config.training_document(), "words": words_digest(words), "versions": versions()}
     fitted = [
         fit(
@@ -60,12 +61,11 @@ def fit_seeds(
             model_config,
             scaling,
             train,
-            words[held_out],
+            validation,
             seed,
             checkpoint(seed),
             json_digest({**shaping, "seed": seed}),
             say,
-            None if pileup is None else pileup[~held_out],
         )
         for seed in config.seeds
     ]
@@ -76,21 +76,21 @@ def fit(
     config: Config,
     model_config: Any,
     scaling: Scaling,
-    train: Words,
+    events: Events,
     validation: Words,
     seed: int,
     checkpoint: Path,
     fingerprint: str,
     say: Say,
-    pileup: NDArray[Any] | None = None,
 ) -> Fitted:
-    """Train one seed; resumes from `checkpoint` if a training of this `fingerprint` wrote it.
+    """Train one seed on `events`; `validation` are the held-out words (n, n_words).
 
-    An interrupted and resumed training ends in the same weights as an uninterrupted one: the order
-    of events depends on seed and epoch alone, noise on seed and step. `events_per_s` is the median over
-    epochs. `pileup` is that of the events `train` (n,), if known: a decorrelation may ask for it. Raises
-    UserError when the loss is no longer finite.
+    Resumes from `checkpoint` if a training of this `fingerprint` wrote it. An interrupted and resumed
+    training ends in the same weights as an uninterrupted one: the order of events depends on seed and
+    epoch alone, noise on seed and step. `events_per_s` is the median over epochs. Raises UserError when
+    the loss is no longer finite.
     """
+    train = events.for_network(scaling.layout)
     model = find_family(config.family)(model_config, scaling, seed, train)
     epochs, batch = config.training.epochs, min(config.training.batch, len(train))
     steps = len(train) // batch
@@ -109,7 +109,7 @@ def fit(
         method = make_method(config.decorrelation, "decorrelation")
     run_epoch = None
     if done < epochs:
-        beside = () if method is None else method.prepare(train, frequency, pileup)
+        beside = () if method is None else method.prepare(events, frequency)
         run_epoch = _epoch(model, method, model.prepare(train), beside, batch, steps, epochs)
     scalars = Scalars(checkpoint.parent / "tensorboard" / f"seed{seed}", history)
     while run_epoch is not None and done < epochs:

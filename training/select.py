@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from axo.errors import UserError
 
 if TYPE_CHECKING:
+    from axo.events import Events
     from axo.firmware.models import Model
 
 Json = dict[str, Any]
@@ -92,15 +93,15 @@ def select(args: argparse.Namespace) -> Json:
         raise UserError("--rate-khz must be positive, and --bunches at least 1")
     named = _find(args.candidates)
     samples = read_samples(args.data, args.signals, None, None)
-    words = samples.background.events.words
+    events = samples.background.events
     fraction = args.rate_khz * 1000 / collision_rate_hz(bunches)
-    allowed = allowed_events(fraction, len(words))
+    allowed = allowed_events(fraction, len(events))
     if allowed < LEAST_PASSING or fraction >= 1:
         raise UserError(
-            f"{args.data}: {args.rate_khz:g} kHz is {allowed} of {len(words)} events, not enough to "
+            f"{args.data}: {args.rate_khz:g} kHz is {allowed} of {len(events)} events, not enough to "
             f"compare decisions (at least {LEAST_PASSING}, not all); give more events or another rate"
         )
-    candidates = [_candidate(name, group, model, words, allowed) for name, group, model in named]
+    candidates = [_candidate(name, group, model, events, allowed) for name, group, model in named]
     pairs = {
         (a.name, b.name): _pair(a, b)
         for a, b in itertools.combinations(candidates, 2)
@@ -108,7 +109,7 @@ def select(args: argparse.Namespace) -> Json:
     }
     rows = [_row(candidate, pairs) for candidate in candidates]
     if samples.signals:
-        signals = {name: s.events.words for name, s in samples.signals.items()}
+        signals = {name: s.events for name, s in samples.signals.items()}
         for row, candidate in zip(rows, candidates, strict=True):
             row |= _peek(candidate, signals, allowed)
     rows.sort(key=lambda row: -row["posterior_agreement"])
@@ -159,11 +160,11 @@ def _find(arguments: Sequence[str]) -> list[tuple[str, str, Model]]:
     return found
 
 
-def _candidate(name: str, group: str, model: Model, words: NDArray[np.int16], allowed: int) -> Candidate:
+def _candidate(name: str, group: str, model: Model, events: Events, allowed: int) -> Candidate:
     from axo.physics.selection import margins
     from axo.scorer import exact_evaluator
 
-    scores, latent = exact_evaluator(model.network)(words)
+    scores, latent = exact_evaluator(model.network)(events.for_network(model.network))
     return Candidate(name, group, model, scores, latent, margins(scores, allowed))
 
 
@@ -208,7 +209,7 @@ def _row(candidate: Candidate, pairs: dict[tuple[str, str], Json]) -> Json:
     }
 
 
-def _peek(candidate: Candidate, signals: dict[str, NDArray[np.int16]], allowed: int) -> Json:
+def _peek(candidate: Candidate, signals: dict[str, Events], allowed: int) -> Json:
     """Efficiencies at the working point: what the ranking above has not seen."""
     from axo.physics.figures import geometric_mean
     from axo.physics.roc import cut_at
@@ -216,7 +217,8 @@ def _peek(candidate: Candidate, signals: dict[str, NDArray[np.int16]], allowed: 
 
     evaluate = exact_evaluator(candidate.model.network)
     cut = cut_at(candidate.scores, allowed)
-    efficiency = {name: float((evaluate(words)[0] > cut).mean()) for name, words in signals.items()}
+    words = {name: events.for_network(candidate.model.network) for name, events in signals.items()}
+    efficiency = {name: float((evaluate(words[name])[0] > cut).mean()) for name in words}
     return {"efficiency": efficiency, "geometric_mean": float(geometric_mean(list(efficiency.values())))}
 
 
@@ -259,36 +261,40 @@ def _rank_correlation(first: Sequence[float], second: Sequence[float]) -> float 
 
 def text_of(document: Json) -> str:
     """The ranking for a terminal."""
+    from axo.report import Page, Section, Table
+
     peeked = document["against_signals"] is not None
-    lines = [
-        f"{len(document['candidates'])} networks on {document['data']['events']:,} events of "
-        f"{document['data']['file']}, decisions at {document['rate_khz']:g} kHz",
-        "",
-        "rank  posterior agreement  latent information (nats)"
-        + ("  geometric mean" if peeked else "")
-        + "  candidate",
+    rows = [
+        [
+            str(rank),
+            f"{row['posterior_agreement']:.4f} +- {row['standard_error']:.4f}",
+            f"{row['latent_information']:.3f}",
+            *([f"{row['geometric_mean']:.4f}"] if peeked else []),
+            row["candidate"],
+        ]
+        for rank, row in enumerate(document["candidates"], start=1)
     ]
-    for rank, row in enumerate(document["candidates"], start=1):
-        peek = f"{row['geometric_mean']:14.4f}  " if peeked else ""
-        lines.append(
-            f"{rank:4}  {row['posterior_agreement']:9.4f} +- {row['standard_error']:.4f}  "
-            f"{row['latent_information']:25.3f}  {peek}"
-            f"{row['candidate']}"
-        )
-    for entry in document["groups"] if len(document["groups"]) > 1 else ():
-        lines.append(
-            f"{entry['group']}: {entry['seeds']} seeds, mean agreement {entry['posterior_agreement']:.4f}"
-        )
-    lines += ["", f"chosen without signals: {document['candidates'][0]['candidate']}"]
+    means = ["geometric mean"] if peeked else []
+    header = ["rank", "posterior agreement", "latent information (nats)", *means, "candidate"]
+    table = Table(header, rows, "r" * (len(header) - 1) + "l")
+    groups = [
+        f"{entry['group']}: {entry['seeds']} seeds, mean agreement {entry['posterior_agreement']:.4f}"
+        for entry in (document["groups"] if len(document["groups"]) > 1 else ())
+    ]
+    chosen = [f"chosen without signals: {document['candidates'][0]['candidate']}"]
     if peeked:
         found = document["against_signals"]
-        lines.append(
+        chosen.append(
             f"signals would choose {found['best_by_signals']} (blind rank {found['its_blind_rank']}); rank "
             f"correlation with the geometric-mean efficiency: posterior agreement "
             f"{_number(found['rank_correlation_posterior_agreement'])}, latent information "
             f"{_number(found['rank_correlation_latent_information'])}"
         )
-    return "\n".join(lines)
+    about = (
+        f"{len(document['candidates'])} networks on {document['data']['events']:,} events of "
+        f"{document['data']['file']}, decisions at {document['rate_khz']:g} kHz"
+    )
+    return Page("", [Section(table=table, after=groups), Section(text=chosen)], [about]).terminal()
 
 
 def _number(value: float | None) -> str:

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``axo tradeoff``."""
-    from axo.files import replacing, write_json, write_text
+    from axo.files import write_bytes, write_json, write_text
 
     output = Path(args.output)
     points = []
@@ -34,8 +34,7 @@ def run(args: argparse.Namespace) -> int:
         print(_row(points[-1]), flush=True)
     write_json(output / "tradeoff.json", {"working_point": args.working_point, "models": points})
     write_text(output / "tradeoff.md", to_markdown(points, args.working_point))
-    with replacing(output / "tradeoff.png") as path:
-        draw(points, args.working_point, path)
+    write_bytes(output / "tradeoff.png", draw(points, args.working_point))
     print(f"wrote {output}/tradeoff.json, .md and .png")
     return 0
 
@@ -82,35 +81,33 @@ def measure(folder: Path, stages: int, working_point: str, work: Path) -> dict[s
 
 def to_markdown(points: Sequence[dict[str, Any]], working_point: str) -> str:
     """The points as a table, fewest LUTs first."""
+    from axo.report import Page, Section, Table
+
     signals = list(points[0]["efficiency"])
     header = ["model", "LUT", "FF", "CARRY4", "period ns", "non-zero weights", "geometric mean", *signals]
-    lines = [
-        "# LUTs against signal efficiency",
-        "",
-        f"Yosys, LUTs unpacked, no place and route, {points[0]['stages']} stages; efficiencies at "
-        f"{working_point} from the model cards, which have their 68.3 % Clopper-Pearson intervals.",
-        "",
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
-    ]
-    for point in sorted(points, key=lambda point: point["lut"]):
-        cells = [point["model"], f"{point['lut']:,}", f"{point['ff']:,}", f"{point['carry']:,}"]
-        cells += [
+    rows = [
+        [
+            point["model"],
+            *(f"{point[key]:,}" for key in ("lut", "ff", "carry")),
             f"{point['period_ns']:.1f}",
             str(point["nonzero_weights"]),
             f"{point['geometric_mean']:.4f}",
+            *(f"{point['efficiency'][name]['value']:.4f}" for name in signals),
         ]
-        cells += [f"{point['efficiency'][name]['value']:.4f}" for name in signals]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        for point in sorted(points, key=lambda point: point["lut"])
+    ]
+    about = (
+        f"Yosys, LUTs unpacked, no place and route, {points[0]['stages']} stages; efficiencies at "
+        f"{working_point} from the model cards, which have their 68.3 % Clopper-Pearson intervals."
+    )
+    return Page("LUTs against signal efficiency", [Section(table=Table(header, rows))], [about]).markdown()
 
 
-def draw(points: Sequence[dict[str, Any]], working_point: str, path: Path) -> None:
+def draw(points: Sequence[dict[str, Any]], working_point: str) -> bytes:
     """Scatter of LUTs and geometric-mean efficiency, PNG."""
-    from matplotlib.figure import Figure
+    from axo.report.pictures import panels, png
 
-    figure = Figure((7, 4.5), dpi=120, layout="constrained")
-    axes = figure.subplots()
+    figure, (axes,) = panels((7, 4.5))
     for point in points:
         axes.plot(point["lut"], point["geometric_mean"], "o", color="#2f7fb8")
         axes.annotate(f" {point['model']}", (point["lut"], point["geometric_mean"]), fontsize=8)
@@ -118,8 +115,7 @@ def draw(points: Sequence[dict[str, Any]], working_point: str, path: Path) -> No
     axes.text(16350, 0.02, "target ", ha="right", fontsize=8, transform=axes.get_xaxis_transform())
     axes.set(xlabel="LUT (Yosys, unpacked)", ylabel=f"geometric mean of efficiencies, {working_point}")
     axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, format="png")
+    return png(figure)
 
 
 def _row(point: dict[str, Any]) -> str:

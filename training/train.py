@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from axo.errors import UserError
 
 if TYPE_CHECKING:
+    from axo.events import Events
     from axo.models.scaling import Scaling
     from axo.network import Network
 
     from .config import Config
     from .fit import Fitted
 
-Words = NDArray[np.int16]
+Words = NDArray[Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +62,9 @@ def train(config: Config, model_config: Any, output: Path, work: Path, say: Any)
     """
     from .fit import fit_seeds
 
-    words, pileup, test, signals = _read(config)
-    scaling, fitted = fit_seeds(
-        config, model_config, words, pileup, lambda seed: work / f"seed{seed}.npz", say
-    )
+    train, test, signals = _read(config)
+    scaling, fitted = fit_seeds(config, model_config, train, lambda seed: work / f"seed{seed}.npz", say)
+    words = train.for_network(scaling.layout)
     say("evaluating on the test events and the signals")
     evaluated = [_evaluate(config, one, work, test, signals) for one in fitted]
     chosen = min(range(len(fitted)), key=lambda i: fitted[i].validation["loss"])
@@ -80,19 +80,27 @@ class _Evaluated:
     figures: dict[str, Any]
 
 
-def _read(config: Config) -> tuple[Words, NDArray[Any] | None, Words, dict[str, Words]]:
+def _read(config: Config) -> tuple[Events, Words, dict[str, Words]]:
+    """Training events, and the words that the network reads of the test events and of each signal."""
     from axo.events.sources import read_events
 
-    data = config.data
+    data, layout = config.data, config.inputs.network_layout()
+
+    def words(name: str) -> Words:
+        path = data.path(name)
+        try:
+            return read_events(path).for_network(layout)
+        except UserError as error:
+            raise error if path in str(error) else UserError(f"{path}: {error}") from error
+
     train = read_events(data.path(data.train), limit=data.train_events)
-    words = train.words
-    test = read_events(data.path(data.test)).words
-    signals = {name: read_events(data.path(file)).words for name, file in data.signals.items()}
-    if len(words) < 10 * data.validation_stride:
-        raise UserError(f"{data.path(data.train)}: {len(words)} events are too few to train on")
+    test = words(data.test)
+    signals = {name: words(file) for name, file in data.signals.items()}
+    if len(train) < 10 * data.validation_stride:
+        raise UserError(f"{data.path(data.train)}: {len(train)} events are too few to train on")
     # Fail before the training, not after it, when the rarest working point cannot be told.
     _require_events(config, len(test))
-    return words, train.pileup, test, signals
+    return train, test, signals
 
 
 def _require_events(config: Config, events: int) -> None:

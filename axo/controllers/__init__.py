@@ -1,4 +1,4 @@
-"""One file per threshold controller: pure state to state, no clock, no I/O."""
+"""Threshold controllers, one file each in algorithms/: pure state to state, no clock, no I/O."""
 
 from axo.controllers.interface import (
     Alarm,

@@ -10,18 +10,17 @@ state`` exactly, and a controller resumed from it takes the same decisions to th
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 import math
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Protocol
 
 from axo.config import parse
-from axo.errors import UserError, nearest
+from axo.errors import UserError
 from axo.physics.rates import LUMI_SECTION_S
+from axo.plugins import Plugins
 
 State = Mapping[str, Any]
 """A JSON value, never changed in place."""
@@ -277,6 +276,8 @@ class Algorithm(Protocol):
 
     VERSION: str
 
+    def __init__(self, config: ControllerConfig) -> None: ...
+
     def initial_state(self) -> State:
         """State before the first lumi section of a run."""
 
@@ -322,27 +323,25 @@ class Controller(Protocol):
         """State in which the lumi section of `decision`, an accepted one, is decided too."""
 
 
-@cache
+class AlgorithmModule(Protocol):
+    """A module of axo.controllers.algorithms."""
+
+    Controller: type[Algorithm]
+
+
+ALGORITHMS: Plugins[AlgorithmModule] = Plugins("axo.controllers.algorithms", "controller", ("Controller",))
+
+
 def controller_names() -> tuple[str, ...]:
-    """Names of all controllers: the modules of this folder that have a class ``Controller``."""
-    package = importlib.import_module("axo.controllers")
-    plain = ("interface", "guard")
-    return tuple(
-        info.name
-        for info in pkgutil.iter_modules(package.__path__)
-        if info.name not in plain and not info.name.startswith("_")
-    )
+    """Names of all controllers; none is imported."""
+    return tuple(ALGORITHMS.names())
 
 
 def make_controller(name: str, config: ControllerConfig) -> Controller:
     """The controller `name`, guarded. UserError for an unknown name (with the nearest) or wrong options."""
-    if name not in controller_names():
-        known = list(controller_names())
-        raise UserError(f"unknown controller {name!r}{nearest(name, known)} (known: {', '.join(known)})")
     from axo.controllers.guard import Guarded
 
-    module = importlib.import_module(f"axo.controllers.{name}")
-    return Guarded(name, module.Controller(config), config)
+    return Guarded(name, ALGORITHMS.load(name).Controller(config), config)
 
 
 def state_to_json(state: State) -> str:

@@ -1,1 +1,1 @@
-"""Decorrelation of the score from the existing triggers: one file per method, found by module name."""
+"""Decorrelation of the score from the existing triggers: one file per method in methods/."""

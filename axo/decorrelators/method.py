@@ -1,17 +1,15 @@
-"""What a decorrelation method is, and how one is found: module ``axo.decorrelators.NAME`` with METHOD."""
+"""What a decorrelation method is, and how one is found: ``axo.decorrelators.methods.NAME`` with METHOD."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-import axo.decorrelators
 from axo.config import parse
-from axo.errors import UserError, nearest
-from axo.plugins import modules_defining
+from axo.events import Events
+from axo.plugins import Plugins
 
 Arrays = tuple[NDArray[Any], ...]
 
@@ -30,11 +28,10 @@ class Method(Protocol):
 
     def prepare(
         self,
-        words: NDArray[np.int16],
+        events: Events,
         frequency: NDArray[np.float64] | None = None,
-        pileup: NDArray[Any] | None = None,
     ) -> Arrays:
-        """Arrays with n rows each, of raw zero-bias `words` (n, 57) and their `pileup` (n,) if known.
+        """Arrays with n rows each, of zero-bias `events`.
 
         `frequency` (n,) is how often events are drawn, relative to others; None: all alike.
         """
@@ -43,9 +40,18 @@ class Method(Protocol):
         """A scalar tensor, differentiable in the `scores` (b,) of a batch with the rows `batch`."""
 
 
+class MethodModule(Protocol):
+    """A module of axo.decorrelators.methods."""
+
+    METHOD: type[Method]
+
+
+METHODS: Plugins[MethodModule] = Plugins("axo.decorrelators.methods", "method", ("METHOD",))
+
+
 def method_names() -> list[str]:
-    """The modules of axo.decorrelators that have a METHOD; none is imported."""
-    return modules_defining(axo.decorrelators, "METHOD")
+    """The names of all methods; none is imported."""
+    return METHODS.names()
 
 
 def make_method(section: dict[str, Any], place: str) -> Method:
@@ -53,11 +59,6 @@ def make_method(section: dict[str, Any], place: str) -> Method:
 
     Raises UserError headed by `place` for an unknown method (naming the nearest), key or value.
     """
-    name = section.get("method")
-    known = method_names()
-    if name not in known:
-        close = nearest(str(name), known)
-        raise UserError(f"{place}: unknown method {name!r}{close} (known: {', '.join(known)})")
-    kind: type[Method] = importlib.import_module(f"axo.decorrelators.{name}").METHOD
+    kind = METHODS.load(section.get("method"), place).METHOD
     options = {key: value for key, value in section.items() if key != "method"}
     return kind(parse(kind.Config, options, place))

@@ -46,7 +46,8 @@ class Extra:
     role: str
 
     @cached_property
-    def _quantity(self) -> Quantity:
+    def quantity(self) -> Quantity:
+        """The quantity as `cms_gt` says."""
         return find_layout("cms_gt").kind(self.kind).quantity(self.role)
 
     @property
@@ -57,7 +58,7 @@ class Extra:
     @property
     def high(self) -> int:
         """Largest value."""
-        return (1 << self._quantity.bits) - 1
+        return (1 << self.quantity.bits) - 1
 
     @property
     def dtype(self) -> type[np.integer[Any]]:
@@ -187,6 +188,16 @@ class Events:
                 "beside them"
             )
         return self.extras[name].reshape(len(self), -1)
+
+    def values(self, kind: str, role: str) -> NDArray[np.float64]:
+        """`quantity` in its unit, (n, count) float64: origin + word * step (a charge as it is)."""
+        words = self.quantity(kind, role)
+        name = _EXTRA_OF.get((kind, role), "")
+        known = self.layout.kind(kind) if _in_words(self.layout, kind, role) else None
+        quantity = EXTRAS[name].quantity if known is None else known.quantity(role)
+        if quantity.role == "charge":
+            return words.astype(np.float64)
+        return quantity.origin + words * quantity.step_value
 
     def for_network(self, reader: Network | Layout) -> Words:
         """The words that a network, or what else has the layout `reader`, reads: (n, n_words), C-contiguous.

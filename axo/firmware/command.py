@@ -19,13 +19,16 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``axo firmware``."""
+    from axo.firmware.backends import BACKENDS
+
+    backends = "; ".join(f"{name}: {backend.SUMMARY}" for name, backend in BACKENDS.load_all().items())
     parser.add_argument("model", help="released model, folder with network.json, or network file")
     parser.add_argument("--output", default="build", help="folder to build in (default: %(default)s)")
     parser.add_argument(
         "--backend",
         action="append",
-        choices=("rtl", "vitis", "vivado", "ecp5"),
-        help="rtl (always built), vitis or vivado (vendor tools), ecp5 (open place and route); repeatable",
+        metavar="NAME",
+        help=f"what measures the design ({backends}); repeatable",
     )
     parser.add_argument("--config", help="YAML with build settings (default: axo/firmware/firmware.yaml)")
     parser.add_argument("--budget", help="YAML with limits (default: axo/firmware/budget.yaml)")
@@ -63,8 +66,9 @@ def run(args: argparse.Namespace) -> int:
     if args.stages is not None:
         config = dataclasses.replace(config, rtl=dataclasses.replace(config.rtl, stages=args.stages))
 
-    from axo.firmware.build import BuildOptions, build_firmware
-    from axo.firmware.report import budget_table, text_table, verdict_line
+    from axo.firmware.build import build_firmware
+    from axo.firmware.context import BuildOptions
+    from axo.firmware.report import budget_table, verdict_line
 
     options = BuildOptions(
         Path(args.output),
@@ -75,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         config,
     )
     outcome = build_firmware(model, options, budget, lambda text: print(text, flush=True))
-    print(text_table(budget_table(outcome.document)))
+    print(budget_table(outcome.document).text())
     if outcome.mismatches:
         print(outcome.mismatches)
     print(verdict_line(outcome.document))

@@ -19,7 +19,8 @@ class Result:
     """What one evaluation gave.
 
     `rows` (m,) numbers the events of the stimuli that it saw; `score_word` (m,) int32;
-    `embedding_word` (m, k) int32 and `trigger_bits` (m, n_thresholds) bool, where it has them.
+    `embedding_word` (m, k) int32 and `trigger_bits` (m, n_thresholds) bool, where it has them;
+    `latency_cycles` where it runs in clock cycles.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Result:
     score_word: NDArray[np.int32]
     embedding_word: NDArray[np.int32] | None = None
     trigger_bits: NDArray[np.bool_] | None = None
+    latency_cycles: int | None = None
 
     def __post_init__(self) -> None:
         for values in (self.score_word, self.embedding_word, self.trigger_bits):
@@ -78,7 +80,7 @@ def describe_mismatches(
     results: Sequence[Result],
     stimuli: Stimuli,
     network: Network,
-    traces: Mapping[str, Callable[[NDArray[np.int16]], Mapping[str, Ints]]] | None = None,
+    traces: Mapping[str, Callable[[NDArray[np.integer]], Mapping[str, Ints]]] | None = None,
     limit: int = 3,
 ) -> str:
     """Which pairs differ, and the first `limit` such events, layer by layer; empty when all agree.
@@ -101,7 +103,7 @@ def _describe_event(
     results: Sequence[Result],
     stimuli: Stimuli,
     network: Network,
-    traces: Mapping[str, Callable[[NDArray[np.int16]], Mapping[str, Ints]]],
+    traces: Mapping[str, Callable[[NDArray[np.integer]], Mapping[str, Ints]]],
 ) -> list[str]:
     words = stimuli.words[row]
     lines = [f"event {row} ({list(KINDS)[stimuli.kind[row]]}): words {words.tolist()}"]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from axo.errors import UserError, nearest
 from axo.interchange.descriptions import read_description
 from axo.network import Network, read_network
 from axo.network.files import is_network_file
+from axo.plugins import offered
+
+OFFER = "axo.released_models"
+"""Entry points: a folder with one folder per released model."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +26,10 @@ class Model:
 
 
 def released_models() -> dict[str, Path]:
-    """Folders of the released artefacts by model name."""
-    folder = Path(str(resources.files("axo.training"))) / "models"
-    return {path.parent.name: path.parent for path in sorted(folder.glob("*/network.json"))}
+    """Folders of the released artefacts by model name: of all that the programs offer."""
+    folders = [Path(entry.load()) for entry in offered(OFFER)]
+    files = [path for folder in folders for path in sorted(folder.glob("*/network.json"))]
+    return {path.parent.name: path.parent for path in files}
 
 
 def find_model(name: str) -> Model:
@@ -41,7 +45,7 @@ def find_model(name: str) -> Model:
     if path.is_dir():
         path = path / "network.json"
     if not path.is_file():
-        known = ", ".join(released) or "none"
+        known = ", ".join(released) or "none; if there should be some, install axo again"
         raise UserError(
             f"model {name!r} is neither a released model nor a network file{nearest(name, list(released))} "
             f"(released: {known})"

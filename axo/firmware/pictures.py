@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from axo.report.pictures import panels, png
 
 _GOOD, _BAD, _LIMIT, _TARGET = "#2f7fb8", "#b8352f", "#333333", "#8a8a8a"
 
@@ -16,7 +17,7 @@ def score_distributions(
     score_words: Mapping[str, NDArray[np.int32]], thresholds: Mapping[str, int], max_word: int
 ) -> bytes:
     """Score distributions per kind of event, on a logarithmic axis, with the thresholds marked."""
-    figure, axes = _figure(9, 4.6)
+    figure, (axes,) = panels((9, 4.6))
     edges = np.geomspace(1, max_word + 2, 121)
     for kind, scores in score_words.items():
         share = np.full(len(scores), 1 / len(scores))
@@ -31,13 +32,13 @@ def score_distributions(
         )  # fmt: skip
     axes.set(xlabel="score word + 1", ylabel="share of events per bin", xscale="log", yscale="log")
     axes.legend(frameon=False, loc="upper left")
-    return _png(figure)
+    return png(figure)
 
 
 def budget_bars(checks: list[Mapping[str, Any]]) -> bytes:
     """Measured values as fractions of their limits; a bar beyond 1 is over budget."""
     rows = [check for check in checks if check["limit"] > 0 and check["value"] is not None]
-    figure, axes = _figure(9, 0.8 + 0.45 * max(len(rows), 1))
+    figure, (axes,) = panels((9, 0.8 + 0.45 * max(len(rows), 1)))
     for position, check in enumerate(reversed(rows)):
         fraction = check["value"] / check["limit"]
         axes.barh(position, fraction, color=_colour(check))
@@ -49,7 +50,7 @@ def budget_bars(checks: list[Mapping[str, Any]]) -> bytes:
     axes.axvline(1, color=_LIMIT, linewidth=1.2)
     axes.set_xlim(0, max([1.25, *(1.25 * check["value"] / check["limit"] for check in rows)]))
     axes.set_xlabel("fraction of the limit")
-    return _png(figure)
+    return png(figure)
 
 
 def _colour(check: Mapping[str, Any]) -> str:
@@ -61,7 +62,7 @@ def _colour(check: Mapping[str, Any]) -> str:
 
 def layer_widths(layers: list[Mapping[str, Any]]) -> bytes:
     """Declared width of each tensor's type, and the bits that its interval needs."""
-    figure, axes = _figure(9, 0.8 + 0.32 * len(layers))
+    figure, (axes,) = panels((9, 0.8 + 0.32 * len(layers)))
     names = [f"{layer['name']} × {layer['size']}" for layer in reversed(layers)]
     widths = [layer["width"] for layer in reversed(layers)]
     needed = [layer["bits_needed"] for layer in reversed(layers)]
@@ -69,19 +70,4 @@ def layer_widths(layers: list[Mapping[str, Any]]) -> bytes:
     axes.barh(names, needed, height=0.45, color=_GOOD, label="bits that can occur")
     axes.set_xlabel("bits")
     axes.legend(frameon=False, loc="lower right")
-    return _png(figure)
-
-
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, height), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
+    return png(figure)

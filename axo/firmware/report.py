@@ -1,21 +1,20 @@
-"""The firmware report: one checked JSON document, and its rendering as Markdown and HTML."""
+"""The firmware report: one checked JSON document, and the page that shows it."""
 
 from __future__ import annotations
 
-import base64
-import html
 import os
 from pathlib import Path
 from typing import Any
 
 from axo.errors import UserError
 from axo.files import check_document, read_json, write_json, write_text
+from axo.report import Page, Picture, Section, Table
+from axo.report.cells import number
 
 FORMAT = "axo-firmware-report"
 FORMAT_VERSION = 1
 
 Document = dict[str, Any]
-Table = tuple[list[str], list[list[str]]]
 
 
 def check_report(document: Document) -> None:
@@ -39,43 +38,24 @@ def write_report(folder: Path, document: Document, pictures: dict[str, bytes]) -
     `pictures` maps captions to PNG bytes for the HTML page.
     """
     check_report(document)
-    write_text(folder / "report.md", to_markdown(document))
-    write_text(folder / "report.html", to_html(document, pictures))
+    shown = page(document, pictures)
+    write_text(folder / "report.md", shown.markdown())
+    write_text(folder / "report.html", shown.html())
     write_json(folder / "report.json", document)
 
 
-def to_markdown(document: Document) -> str:
-    """The report as Markdown."""
-    parts = [f"# Firmware report: {document['model']}", "", verdict_line(document), ""]
-    for title, (header, rows) in tables(document).items():
-        parts += [f"## {title}", "", _markdown_row(header), _markdown_row(["---"] * len(header))]
-        parts += [_markdown_row(row) for row in rows] + [""]
-    parts += ["## Notes", "", *(f"- {note}" for note in document["notes"]), ""]
-    return "\n".join(parts)
-
-
-def to_html(document: Document, pictures: dict[str, bytes]) -> str:
-    """The report as one self-contained HTML page; `pictures` maps captions to PNG bytes."""
-    passed = document["verdict"]["passed"]
-    body = [
-        f"<h1>Firmware report: {html.escape(document['model'])}</h1>",
-        f"<p class='{'good' if passed else 'bad'}'>{html.escape(verdict_line(document))}</p>",
-    ]
-    for caption, picture in pictures.items():
-        data = base64.b64encode(picture).decode()
-        body.append(
-            f"<figure><img alt='{html.escape(caption)}' src='data:image/png;base64,{data}'>"
-            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
-        )
-    for title, (header, rows) in tables(document).items():
-        body.append(f"<h2>{html.escape(title)}</h2><table><tr>{_html_cells(header, 'th')}</tr>")
-        body += [f"<tr>{_html_cells(row, 'td')}</tr>" for row in rows]
-        body.append("</table>")
-    body.append("<h2>Notes</h2><ul>")
-    body += [f"<li>{html.escape(note)}</li>" for note in document["notes"]]
-    body.append("</ul>")
-    title = html.escape(f"{document['model']} firmware")
-    return _PAGE.replace("@title@", title).replace("@body@", "\n".join(body))
+def page(document: Document, pictures: dict[str, bytes]) -> Page:
+    """The report to be shown; `pictures` maps captions to PNG bytes."""
+    return Page(
+        f"Firmware report: {document['model']}",
+        [
+            *(Section(title, table=table) for title, table in tables(document).items()),
+            Section("Notes", items=document["notes"]),
+        ],
+        [verdict_line(document)],
+        [Picture(png, caption) for caption, png in pictures.items()],
+        document["verdict"]["passed"],
+    )
 
 
 def verdict_line(document: Document) -> str:
@@ -96,7 +76,7 @@ def tables(document: Document) -> dict[str, Table]:
     return {
         "Comparisons": _comparisons(document),
         "Evaluations": _evaluations(document),
-        "Latency": (
+        "Latency": Table(
             ["source", "cycles", "clock MHz", "latency ns", "initiation interval (cycles)"],
             [
                 [number(entry[key]) for key in
@@ -104,25 +84,27 @@ def tables(document: Document) -> dict[str, Table]:
                 for entry in document["latency"]
             ],
         ),
-        "Resources": (
+        "Resources": Table(
             ["source", "LUT", "FF", "carry", "DSP", "BRAM", "what it is"],
             [
                 [number(entry[key]) for key in ("source", "lut", "ff", "carry", "dsp", "bram", "what")]
                 for entry in document["resources"]
             ],
+            "lrrrrrl",
         ),
         "Budget": budget_table(document),
-        "Layers": (
+        "Layers": Table(
             ["tensor", "operation", "size", "type", "bits needed"],
             [
                 [layer["name"], layer["op"], str(layer["size"]), layer["type"], str(layer["bits_needed"])]
                 for layer in document["layers"]
             ],
+            "llrlr",
         ),
-        "Tools": (["tool", "state"], [[name, state] for name, state in document["tools"].items()]),
-        "Versions": (["what", "version"], [[name, text] for name, text in document["versions"].items()]),
-        "Digests": (["what", "sha256"], [[name, text] for name, text in document["digests"].items()]),
-        "Wall times": (["step", "s"], [[name, number(value)] for name, value in document["wall_s"].items()]),
+        "Tools": Table(["tool", "state"], list(document["tools"].items()), "l"),
+        "Versions": Table(["what", "version"], list(document["versions"].items()), "l"),
+        "Digests": Table(["what", "sha256"], list(document["digests"].items()), "l"),
+        "Wall times": Table(["step", "s"], [[name, number(s)] for name, s in document["wall_s"].items()]),
     }  # fmt: skip
 
 
@@ -149,23 +131,7 @@ def budget_table(document: Document, baseline: Document | None = None) -> Table:
         rows.append(row)
     if baseline is not None:
         header.insert(2, "change against baseline")
-    return header, rows
-
-
-def number(value: Any) -> str:
-    """A cell: 'missing' for None, at most one decimal for floats."""
-    if value is None:
-        return "missing"
-    return f"{value:.4g}" if isinstance(value, float) and not value.is_integer() else str(value)
-
-
-def text_table(table: Table) -> str:
-    """A table for the terminal."""
-    header, rows = table
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-             for row in [header, *rows]]  # fmt: skip
-    return "\n".join(lines)
+    return Table(header, rows, "lrrll" if baseline is None else "lrrrll")
 
 
 def _comparisons(document: Document) -> Table:
@@ -181,7 +147,7 @@ def _comparisons(document: Document) -> Table:
         ]
         for entry in document["comparisons"]
     ]
-    return ["first", "second", "compared", *kinds, "events", "mismatches"], rows
+    return Table(["first", "second", "compared", *kinds, "events", "mismatches"], rows, "lllr")
 
 
 def _evaluations(document: Document) -> Table:
@@ -189,7 +155,7 @@ def _evaluations(document: Document) -> Table:
     for name, entry in document["evaluations"].items():
         events = f"absent: {entry['absent']}" if entry["absent"] else str(entry["events"])
         rows.append([name, entry["what"], events, number(entry["wall_s"])])
-    return ["evaluation", "what", "events", "wall s"], rows
+    return Table(["evaluation", "what", "events", "wall s"], rows, "lllr")
 
 
 def _change(now: float | None, before: float | None) -> str:
@@ -199,30 +165,3 @@ def _change(now: float | None, before: float | None) -> str:
         return "none"
     relative = f" ({100 * (now - before) / before:+.1f} %)" if before else ""
     return f"{now - before:+.4g}{relative}"
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _html_cells(cells: list[str], tag: str) -> str:
-    return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>@title@</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem; display: block; overflow-x: auto; }
-th, td { border: 1px solid #8886; padding: .25rem .6rem; text-align: left; }
-th { background: #8882; }
-.good, .bad { font-weight: 600; padding: .6rem 1rem; border-radius: .4rem; color: #fff; }
-.good { background: #1a6e3c; } .bad { background: #a3262a; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; border-radius: .4rem; }
-figcaption { opacity: .75; }
-</style></head><body>
-@body@
-</body></html>
-"""

@@ -22,12 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run ``axo report``."""
     from axo.files import write_json
-    from axo.firmware.report import budget_table, read_report, text_table, verdict_line
+    from axo.firmware.report import budget_table, read_report, verdict_line
 
     document = read_report(args.report)
     print(f"{document['model']} (network {document['network']['sha256'][:12]})")
     print(verdict_line(document))
-    print(text_table(budget_table(document, _read_baseline(args.baseline) if args.baseline else None)))
+    print(budget_table(document, _read_baseline(args.baseline) if args.baseline else None).text())
     if args.save_baseline:
         write_json(args.save_baseline, _baseline(document))
         print(f"wrote {args.save_baseline}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from axo.network import Network, Offset, Shift
+from axo.network import Linear, Network, Offset, Shift
 
-Words = NDArray[np.int16]
+Words = NDArray[np.integer]
 
 RECORDED, SIMULATED, RANDOM, EXTREME, OVERRANGE = "recorded", "simulated", "random", "extreme", "overrange"
 
@@ -19,13 +19,13 @@ KINDS = {
     SIMULATED: "simulated zero-bias and signal events",
     RANDOM: "uniform over each word's hardware width",
     EXTREME: "words at the ends of their ranges, zero, and where the input scaling turns or saturates",
-    OVERRANGE: "uniform over all of int16, beyond the hardware widths (software only)",
+    OVERRANGE: "uniform over all of the words' integer type, beyond the hardware widths (software only)",
 }
 
 
 @dataclass(frozen=True)
 class Stimuli:
-    """`words` (n, n_words) int16 and, per event, its `kind` (n,) as an index into KINDS.
+    """`words` (n, n_words) of the layout's dtype and, per event, its `kind` (n,) as an index into KINDS.
 
     Only events within the hardware widths may be given to RTL: see `in_hardware`.
     """
@@ -69,68 +69,71 @@ def make_stimuli(
     real[1] = real[1][: max(n_events // 2, 1)]
     n_generated = max(n_events - sum(map(len, real)), 64)
     n_extreme, n_overrange = 3 * n_generated // 8, n_generated // 8
+    overrange = (n_overrange, len(network.words))
     groups = [
         *real,
         random_words(network, n_generated - n_extreme - n_overrange, generator),
         extreme_words(network, n_extreme, generator),
-        generator.integers(-(1 << 15), 1 << 15, (n_overrange, len(network.words))).astype(np.int16),
+        generator.integers(network.word_type.min_int, network.word_type.max_int + 1, overrange),
     ]
     kind = np.repeat(np.arange(len(groups), dtype=np.int8), [len(group) for group in groups])
-    return Stimuli(np.ascontiguousarray(np.concatenate(groups), np.int16), kind)
+    return Stimuli(np.ascontiguousarray(np.concatenate(groups), network.layout.dtype), kind)
 
 
 def random_words(network: Network, n_events: int, generator: np.random.Generator) -> Words:
-    """(n_events, n_words) int16, uniform over each word's hardware width."""
-    low, high = _limits(network)
-    return generator.integers(low, high + 1, (n_events, len(network.words))).astype(np.int16)
+    """(n_events, n_words) of the layout's dtype, uniform over each word's hardware width."""
+    layout = network.layout
+    words = generator.integers(layout.low, layout.high + 1, (n_events, len(layout.words)))
+    return words.astype(layout.dtype)
 
 
 def extreme_words(network: Network, n_events: int, generator: np.random.Generator) -> Words:
-    """(n_events, n_words) int16: words drawn from the places where arithmetic turns.
+    """(n_events, n_words) of the layout's dtype: words drawn from the places where arithmetic turns.
 
     Those are both ends of the width, zero, the offset of the input scaling, and the words where a
     shifted input crosses a power of two (rounding ties, saturation), each with its neighbours.
     The first events are all-zero, all-lowest and all-highest.
     """
-    low, high = _limits(network)
+    layout = network.layout
+    low, high = layout.low, layout.high
     columns = []
     for column, turns in enumerate(_turning_points(network)):
         near = np.unique(np.clip(np.concatenate([turns - 1, turns, turns + 1]), low[column], high[column]))
         columns.append(generator.choice(near, n_events))
     words = np.stack(columns, axis=1)
     # Half of the events have some objects empty, as real events do: all words of an object are zero.
-    objects = [word.name.rpartition("_")[0] for word in network.words]
-    _, object_of_word = np.unique(objects, return_inverse=True)
     share = generator.choice([0.0, 0.5], (n_events, 1))
-    empty = generator.random((n_events, object_of_word.max() + 1)) < share
-    words[empty[:, object_of_word]] = 0
+    empty = generator.random((n_events, len(layout.objects))) < share
+    words[empty[:, layout.object_of_word]] = 0
     for row, values in enumerate((np.zeros_like(low), low, high)):
         words[row : row + 1] = values
-    return words.astype(np.int16)
+    return words.astype(layout.dtype)
 
 
 def _turning_points(network: Network) -> list[NDArray[np.int64]]:
-    low, high = _limits(network)
-    offset = np.zeros(len(network.words), np.int64)
-    halving = np.zeros_like(offset)
+    """By word: its ends, zero, and those that the first operations bring to 0 and powers of two.
+
+    The first operations are the assignments, shifts and one offset that each word goes through alone.
+    """
+    low, high = network.layout.low, network.layout.high
+    fraction, offset = np.zeros(len(low), np.int64), np.zeros(len(low))
     for operation in network.operations:
-        if isinstance(operation, Offset):
-            offset = np.round(operation.offset * 2.0**-operation.offset_type.fraction).astype(np.int64)
-            break
         if isinstance(operation, Shift):
-            halving = operation.shift
-    powers = np.concatenate([-(1 << np.arange(14)), [0], 1 << np.arange(14)])
-    centre = offset << np.maximum(halving, 0)
+            fraction += operation.shift
+        elif isinstance(operation, Offset):
+            # What is subtracted, in units of the word: the shifts before it are undone.
+            offset = operation.offset * 2.0 ** (fraction - operation.offset_type.fraction)
+            break
+        elif type(operation) is not Linear:
+            break
+    ups = 1 << np.arange(network.word_type.width - 2)
+    powers = np.concatenate([-ups, [0], ups])
+    centre = np.round(offset).astype(np.int64)
     return [
-        np.concatenate([[low[i], high[i], 0], centre[i] + (powers << max(int(halving[i]), 0))])
-        for i in range(len(network.words))
+        np.concatenate([[low[i], high[i], 0], centre[i] + (powers << max(int(fraction[i]), 0))])
+        for i in range(len(low))
     ]
 
 
-def _limits(network: Network) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    low = np.array([word.min_int for word in network.words], np.int64)
-    return low, np.array([word.max_int for word in network.words], np.int64)
-
-
 def _no_words(network: Network) -> Words:
-    return np.zeros((0, len(network.words)), np.int16)
+    return np.zeros((0, len(network.words)), network.layout.dtype)

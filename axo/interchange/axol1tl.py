@@ -10,55 +10,17 @@ import numpy as np
 
 from axo.errors import UserError
 from axo.files import read_json
-from axo.layout import Layout, find_layout
-from axo.network.convention import HALF_KEPT, halving, pt_in_gev
+from axo.layout import find_layout
+from axo.network.convention import HALF_KEPT, scaled_inputs
 from axo.network.network import Network
 from axo.network.operations import (
-    WORDS,
     Dense,
     Linear,
-    Offset,
     Operation,
     Relu,
-    Shift,
     SumOfSquares,
 )
-from axo.network.types import FixedType, Ints
-
-
-def halved_pt() -> Shift:
-    """Whole GeV: pt words // 2, all others as they are, as CMSSW's emulator did before January 2026."""
-    return Shift("halved", WORDS, halving(find_layout("cms_axol1tl")))
-
-
-def scaled_inputs(
-    unscaled_type: FixedType,
-    offset: Ints,
-    offset_type: FixedType,
-    shift: Ints,
-    input_type: FixedType,
-    pt_convention: str = HALF_KEPT,
-    layout: Layout | None = None,
-) -> list[Operation]:
-    """From the words to ``network_input``: (word - offset) >> shift, the pt words halved before.
-
-    As scaleNNInputs of the AXOL1TL emulators (cms-hls4ml/AXOL1TL) does; `offset` and `shift` have
-    one integer for each word of `layout` (default: AXOL1TL's), the offsets in units of their type's last
-    bit. UserError when `unscaled_type` has
-    no bit for the half GeV that `pt_convention` keeps.
-    """
-    if pt_convention == HALF_KEPT and unscaled_type.fraction < 1:
-        raise UserError(
-            f"inputs of type {unscaled_type} have no bit for the half GeV that the firmware keeps: "
-            "ask for whole GeV"
-        )
-    return [
-        *pt_in_gev(layout or find_layout("cms_axol1tl"), pt_convention),
-        Linear("unscaled", "halved", unscaled_type),
-        Offset("centred", "unscaled", offset, offset_type, unscaled_type),
-        Shift("scaled", "centred", shift),
-        Linear("network_input", "scaled", input_type),
-    ]
+from axo.network.types import FixedType
 
 
 def read_cms_network(
@@ -82,16 +44,15 @@ def _network(description: dict[str, Any], name: str, pt_convention: str) -> Netw
     layout = find_layout("cms_axol1tl")
     objects = [item.name for item in layout.objects]
     if description["inputs"] != objects:
-        raise UserError(
-            f"inputs {description['inputs']} are not the {len(objects)} objects {', '.join(objects)}"
-        )
+        raise UserError(f"inputs {description['inputs']} are not the objects {', '.join(objects)}")
     operations = scaled_inputs(
+        layout,
+        pt_convention,
         FixedType(**description["unscaled_type"]),
         np.array(description["offset"], np.int64),
         FixedType(**description["offset_type"]),
         np.array(description["shift"], np.int64),
         FixedType(**description["input_type"]),
-        pt_convention,
     )
     for index, layer in enumerate(description["layers"]):
         build = _LAYERS.get(layer["op"])

@@ -20,10 +20,9 @@ from os import PathLike
 from pathlib import Path
 
 from axo.errors import UserError
-from axo.interchange.axol1tl import scaled_inputs
 from axo.interchange.hls4ml_source import File, Unit
 from axo.layout import Layout, find_layout
-from axo.network.convention import HALF_KEPT
+from axo.network.convention import HALF_KEPT, scaled_inputs
 from axo.network.network import Network
 from axo.network.operations import (
     WORDS,
@@ -51,34 +50,35 @@ def import_hls(
     pt_convention: str = HALF_KEPT,
     layout: Layout | None = None,
 ) -> Network:
-    """Import the hls4ml project or its firmware folder `folder`.
+    """Import the hls4ml project or its firmware folder `folder`, whose inputs are the words of `layout`.
+
+    Without `layout` they are those of CMS's AXOL1TL.
 
     `scales` is the file with ad_shift and ad_offsets (default: scales.h in the folder or the one above);
     with `scale_inputs` false the network reads the words as they are. The two types default to the
     typedefs ``resultsq_t`` and ``unscaled_t``. `pt_convention` is HALF_KEPT, as in the firmware, or
-    WHOLE_GEV, as in old test vectors (only with `scale_inputs`). `layout` is that of the words it
-    reads (default: AXOL1TL's). Raises UserError naming file and line of what cannot be expressed, or what
-    is missing.
+    WHOLE_GEV, as in old test vectors (only with `scale_inputs`). Raises UserError naming file and line of
+    what cannot be expressed, or what is missing.
     """
     if pt_convention != HALF_KEPT and not scale_inputs:
         raise UserError(
             f"{folder}: a network that reads the words as they are keeps the half GeV; {pt_convention!r} "
             "needs scales"
         )
+    layout = layout or find_layout("cms_axol1tl")
     place = _firmware_folder(Path(folder))
     unit = Unit(place)
     top = _Top(unit)
-    layout = layout or find_layout("cms_axol1tl")
-    n_words = len(layout.words)
-    if top.inputs[1] != n_words:
+    if top.inputs[1] != len(layout.words):
         raise top.fault(
-            f"reads {top.inputs[1]} numbers, but there are {n_words} words in layout {layout.name!r}",
+            f"reads {top.inputs[1]} numbers, but layout {layout.name!r} has {len(layout.words)} words; "
+            "name the layout of this network",
             top.line,
         )
     input_type = unit.type(top.inputs[0])
     if scale_inputs:
         path = _scales_file(place) if scales is None else Path(scales)
-        operations = _scaled(unit, path, unscaled_type, input_type, pt_convention, layout)
+        operations = _scaled(unit, layout, path, unscaled_type, input_type, pt_convention)
     else:
         operations = [Linear("network_input", WORDS, input_type)]
     layers = top.layers(operations[-1].name)
@@ -124,11 +124,11 @@ def _scales_file(place: Path) -> Path:
 
 def _scaled(
     unit: Unit,
+    layout: Layout,
     path: Path,
     unscaled_type: FixedType | None,
     input_type: FixedType,
     pt_convention: str,
-    layout: Layout,
 ) -> list[Operation]:
     unscaled_type = unscaled_type or unit.typedef(UNSCALED_TYPE)
     if unscaled_type is None:
@@ -152,7 +152,7 @@ def _scaled(
     if shift_type.fraction:
         raise UserError(f"{path}: ad_shift of type {shift_type} has a fraction, but shifts are whole bits")
     offset_type, offset = values["ad_offsets"]
-    return scaled_inputs(unscaled_type, offset, offset_type, shift, input_type, pt_convention, layout)
+    return scaled_inputs(layout, pt_convention, unscaled_type, offset, offset_type, shift, input_type)
 
 
 # The top function
@@ -281,7 +281,7 @@ class _Top:
         result = unit.type(kind)
         name = call.layer if result == accum else f"{call.layer}_accum"
         dense = Dense(
-            name, sources[0], weight.reshape(n_in, n_out), _plain(weight_type), bias, _plain(bias_type), accum
+            name, sources[0], weight.reshape(n_in, n_out), weight_type.plain, bias, bias_type.plain, accum
         )
         return [dense] if result == accum else [dense, Linear(call.layer, name, result)]
 
@@ -371,11 +371,6 @@ _DENSE_LATENCY = {
     "kernel": ("nnet::DenseLatency",),
     "product": ("nnet::product::mult",),
 }
-
-
-def _plain(kind: FixedType) -> FixedType:
-    """Constants are stored: assigning an integer to its own type changes nothing, so the modes go."""
-    return FixedType(kind.width, kind.integer, kind.signed)
 
 
 def _fields(text: str) -> tuple[str, ...]:

@@ -191,13 +191,10 @@ def _dense(layer: Any, name: str, sources: list[str], before: _Before) -> Dense:
         bias = _integers(layer.qbias, bias_type, f"{name} bias")
     else:
         bias_type, bias = weight_type, np.zeros(weight.shape[1], np.int64)
-    # Weights are stored: assigning an integer to its own type changes nothing, so the modes go.
-    plain_weight = FixedType(weight_type.width, weight_type.integer, weight_type.signed)
-    plain_bias = FixedType(bias_type.width, bias_type.integer, bias_type.signed)
     source_type, bounds = _bounds(before, sources[0])
     bits = source_type.fraction + weight_type.fraction
     accum = _accumulator(weight, bias, bits, bias_type.fraction, bounds)
-    return Dense(name, sources[0], weight, plain_weight, bias, plain_bias, accum)
+    return Dense(name, sources[0], weight, weight_type.plain, bias, bias_type.plain, accum)
 
 
 def _bounds(before: _Before, source: str) -> tuple[FixedType, Interval]:

@@ -124,7 +124,10 @@ class Quantity:
             return float(self.step)
         match = _PI_STEP.fullmatch(self.step.replace(" ", "")) if isinstance(self.step, str) else None
         if match is None:
-            raise UserError(f"quantity {self.name!r}: step {self.step!r} is no number and not like 2*pi/144")
+            raise UserError(
+                f"quantity {self.name!r}: step {self.step!r} is no number and not like 2*pi/144"
+                f"{_as_number(self.step)}"
+            )
         try:
             return float(match[1] or 1) * math.pi / float(match[2] or 1)
         except (ValueError, ZeroDivisionError):
@@ -135,6 +138,14 @@ class Quantity:
         """Its highest bit in the packed object; only for one that is packed."""
         assert self.lsb is not None
         return self.lsb + self.bits - 1
+
+
+def _as_number(text: Any) -> str:
+    """YAML 1.1 reads 1e-3 as a text: say how to write it."""
+    try:
+        return f"; write {float(text)!r}" if isinstance(text, str) else ""
+    except ValueError:
+        return ""
 
 
 PRESENCES = ("always", "pt")
@@ -331,7 +342,7 @@ class Port:
     """One input of the hardware: its `name`, width and what lies in it.
 
     A packed kind has one port, objects (or links) from the least bit on; of other kinds every word has
-    one, which is then named like the word in lower case. `kind` is the name of the kind.
+    one, which is named like the word. `kind` is the name of the kind.
     """
 
     name: str
@@ -356,14 +367,14 @@ class Layout:
             raise UserError(f"layout {self.name!r}: a name has letters, digits and _, a letter first")
         if not self.kinds:
             raise UserError(f"layout {self.name!r}: has no kinds")
-        for what, given in (
-            ("kind", [kind.name for kind in self.kinds]),
-            ("word", [word.name for word in self.words]),
-            ("port", [port.name for port in self.ports]),
-        ):
-            twice = sorted(name for name, times in Counter(given).items() if times > 1)
-            if twice:
-                raise UserError(f"layout {self.name!r}: {what} {twice[0]!r} is there twice")
+        self._refuse_twice("kind", [kind.name for kind in self.kinds])
+        self._refuse_twice("word", [word.name for word in self.words])
+        self._refuse_twice("port", [port.name for port in self.ports])
+
+    def _refuse_twice(self, what: str, names: list[str]) -> None:
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
+        if twice:
+            raise UserError(f"layout {self.name!r}: {what} {twice[0]!r} is there twice")
 
     def __hash__(self) -> int:
         return hash((self.name, len(self.kinds)))
@@ -417,7 +428,7 @@ class Layout:
                 ports.append(Port(kind.port_name, kind.port_bits, kind.name, tuple(fields)))
                 continue
             for one in fields:
-                name = self.words[one.column].name.lower()
+                name = self.words[one.column].name
                 ports.append(Port(name, one.bits, kind.name, (replace(one, lsb=0),)))
         return tuple(ports)
 

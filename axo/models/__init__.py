@@ -1,1 +1,1 @@
-"""One file per model family (Keras; float and quantised), found by module name."""
+"""Detectors to train (Keras; float and quantised): one file per family in families/, and what they share."""

@@ -1,20 +1,17 @@
-"""What a model family is, and how one is found: module ``axo.models.NAME`` with FAMILY in it."""
+"""What a model family is, and how one is found: module ``axo.models.families.NAME`` with FAMILY in it."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-import axo.models
-from axo.errors import UserError, nearest
 from axo.layout import Layout
 from axo.models.scaling import Scaling
 from axo.network import Network
-from axo.plugins import modules_defining
+from axo.plugins import Plugins
 
 Arrays = tuple[NDArray[Any], ...]
 Metrics = dict[str, Any]
@@ -77,14 +74,20 @@ class Family(Protocol):
         """The same from `encoder` as read back from its file."""
 
 
+class FamilyModule(Protocol):
+    """A module of axo.models.families."""
+
+    FAMILY: type[Family]
+
+
+FAMILIES: Plugins[FamilyModule] = Plugins("axo.models.families", "model family", ("FAMILY",))
+
+
 def family_names() -> list[str]:
-    """The modules of axo.models that have a FAMILY; none is imported."""
-    return modules_defining(axo.models, "FAMILY")
+    """The names of all families; none is imported."""
+    return FAMILIES.names()
 
 
 def find_family(name: str) -> type[Family]:
-    """The family in module ``axo.models.<name>``; UserError naming the nearest when there is none."""
-    known = family_names()
-    if name not in known:
-        raise UserError(f"unknown model family {name!r}{nearest(name, known)} (known: {', '.join(known)})")
-    return importlib.import_module(f"axo.models.{name}").FAMILY
+    """The family `name`; UserError naming the nearest when there is none, or what it lacks here."""
+    return FAMILIES.load(name).FAMILY

@@ -64,6 +64,15 @@ class FixedType:
         return (1 << (self.width - 1)) - 1 if self.signed else (1 << self.width) - 1
 
     @property
+    def plain(self) -> FixedType:
+        """The type of the same bits that truncates and wraps.
+
+        It is what HLS shifts in, and what stored constants need: their integers fit, so that no mode acts
+        (but SAT_SYM, which would change the lowest of them).
+        """
+        return FixedType(self.width, self.integer, self.signed)
+
+    @property
     def cpp(self) -> str:
         """The C++ spelling with modes, as hls4ml's and the vendors' headers read it."""
         return (

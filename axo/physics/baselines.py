@@ -1,6 +1,6 @@
 """What every detector is compared with: trivial and untrained ones below, a supervised one above.
 
-All read what the networks read (57 raw words) and give one real number an event, larger for more
+All read what the networks read (raw words) and give one real number an event, larger for more
 anomalous. None is meant for firmware.
 """
 
@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.events import Events
-from axo.layout.units import PT_GEV
 from axo.physics.variables import trigger_variables
 
-Words = NDArray[np.int16]
+Words = NDArray[Any]
 Scores = NDArray[np.float32]
 
 FOREST: dict[str, Any] = {"n_estimators": 200, "max_samples": 10_000, "random_state": 0}
@@ -33,14 +32,17 @@ BOOSTING: dict[str, Any] = {
 
 
 def leading_ht(events: Events) -> Scores:
-    """HT in GeV, (n,): the trigger's own HTT where the events have it, else that of their ten jets."""
-    if "htt_pt" in events.extras:
-        return (events.extras["htt_pt"] * PT_GEV).astype(np.float32)
-    return trigger_variables(events.words, ["htt_gev"])[:, 0].astype(np.float32)
+    """HT in GeV, (n,): the trigger's own HTT where the events have it, else that of their jets.
+
+    Raises UserError when they have neither.
+    """
+    if events.has("HTT", "pt"):
+        return events.values("HTT", "pt")[:, 0].astype(np.float32)
+    return trigger_variables(events, ["htt_gev"])[:, 0].astype(np.float32)
 
 
 class IsolationForest:
-    """scikit-learn's, fitted on zero-bias `words` (n, 57). F. Liu et al., ICDM (2008) 413."""
+    """scikit-learn's, fitted on zero-bias `words` (n, n_words). F. Liu et al., ICDM (2008) 413."""
 
     def __init__(self, words: Words) -> None:
         from sklearn.ensemble import IsolationForest as Forest
@@ -49,12 +51,12 @@ class IsolationForest:
         self._forest = Forest(**settings).fit(words.astype(np.float32))
 
     def scores(self, words: Words) -> Scores:
-        """Anomaly scores (n,) of `words` (n, 57)."""
+        """Anomaly scores (n,) of `words` (n, n_words)."""
         return (-self._forest.score_samples(words.astype(np.float32))).astype(np.float32)
 
 
 class Supervised:
-    """The ceiling: a classifier of one signal against zero bias, fitted on words (n, 57) of each.
+    """The ceiling: a classifier of one signal against zero bias, fitted on words (n, n_words) of each.
 
     Figures need events that it was not fitted on.
     """

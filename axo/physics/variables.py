@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from axo.errors import UserError, nearest
-from axo.layout.cms import CMS_WORDS
-from axo.layout.units import KINDS, PT_GEV
+from axo.events import Events, column_slice, default_layout
+from axo.layout import Kind, Layout, Quantity
 
 HTT_JET_PT_GEV = 30.0
 HTT_JET_ETA = 2.4
@@ -19,76 +20,98 @@ HTT_JET_ETA = 2.4
 PILEUP = "pileup"
 
 PRIMARY = ("htt_gev", "jet_pt_gev", "eg_pt_gev", "mu_pt_gev", "met_gev")
-"""The variables of the primary triggers."""
+"""The variables of the primary triggers of CMS."""
 
-Words = NDArray[np.int16]
+Variable = Callable[[NDArray[Any]], NDArray[Any]]
 
 
-def trigger_variables(
-    words: ArrayLike, names: Sequence[str] = PRIMARY, pileup: ArrayLike | None = None
-) -> NDArray[np.float64]:
-    """The variables `names` of raw `words` (n, 57), (n, k) float64, in that order.
+def trigger_variables(events: Events, names: Sequence[str] = PRIMARY) -> NDArray[np.float64]:
+    """The variables `names` of the words of `events`, (n, k) float64, in that order.
 
-    ``htt_gev`` is the sum of the jets' pt as CMS's HTT counts them (of the ten jets here);
-    ``jet_pt_gev``, ``eg_pt_gev``, ``mu_pt_gev`` are the largest pt (0: no such object), ``met_gev``
-    the missing momentum; ``n_jet``, ``n_eg``, ``n_mu`` the objects present. ``pileup`` is the
-    argument of that name (n,): the words do not tell it.
+    Their layout says which there are: ``jet_pt_gev`` and so on for every kind are the largest pt (0: no
+    such object), ``n_jet`` and so on the objects present, ``met_gev`` and so on the pt of a sum, which
+    is always there. ``htt_gev`` is the trigger's own where the words have it, else the sum of the jets'
+    pt as CMS's HTT counts them (of the jets in the words). ``pileup`` is that of the events.
 
-    Raises UserError for an unknown name (saying the nearest), and for pileup when it is not given.
+    Raises UserError for a name that the layout does not have (saying the nearest), and for pileup where
+    it is not known.
     """
-    words = np.asarray(words)
-    if words.ndim != 2 or words.shape[1] != len(CMS_WORDS):
-        raise ValueError(f"words must be (n, {len(CMS_WORDS)}), not {words.shape}")
-    result = np.empty((len(words), len(names)))
+    variables = _variables(events.layout)
+    result = np.empty((len(events), len(names)))
     for column, name in enumerate(names):
-        check_name(name)
+        check_name(name, events.layout)
         if name != PILEUP:
-            result[:, column] = _VARIABLES[name](words)
-        elif pileup is None:
+            result[:, column] = variables[name](events.words)
+        elif events.pileup is None:
             raise UserError(f"variable {PILEUP!r} needs events whose pileup is known; leave it out")
         else:
-            result[:, column] = pileup
+            result[:, column] = events.pileup
     return result
 
 
-def variable_names() -> list[str]:
-    """All names that `trigger_variables` knows."""
-    return [*_VARIABLES, PILEUP]
+def variable_names(layout: Layout | None = None) -> list[str]:
+    """All names that `trigger_variables` knows of words of `layout` (None: the default one)."""
+    return [*_variables(layout or default_layout()), PILEUP]
 
 
-def check_name(name: str) -> None:
-    """Raise UserError, with the nearest known one, unless `name` is a variable's."""
-    if name not in variable_names():
-        close = nearest(name, variable_names())
-        raise UserError(f"unknown trigger variable {name!r}{close} (known: {', '.join(variable_names())})")
+def primary_names(layout: Layout | None = None) -> tuple[str, ...]:
+    """The variables of the primary triggers: those of PRIMARY that the layout has, else every pt and sum."""
+    known = variable_names(layout)
+    found = tuple(name for name in PRIMARY if name in known)
+    return found or tuple(name for name in known if name.endswith("_gev"))
 
 
-def _pt(words: NDArray[Any], kind: str) -> NDArray[Any]:
-    return words[:, KINDS[kind].words][:, 0::3]
+def check_name(name: str, layout: Layout | None = None) -> None:
+    """Raise UserError, with the nearest known one, unless `name` is a variable of `layout`."""
+    known = variable_names(layout)
+    if name not in known:
+        of = "" if layout is None else f" of layout {layout.name!r}"
+        raise UserError(
+            f"unknown trigger variable {name!r}{nearest(name, known)} (known{of}: {', '.join(known)})"
+        )
 
 
-def _leading_pt_gev(kind: str) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
-    return lambda words: _pt(words, kind).max(axis=1) * PT_GEV
+def _variables(layout: Layout) -> dict[str, Variable]:
+    """The variables of words of `layout`, by name."""
+    largest: dict[str, Variable] = {}
+    counts: dict[str, Variable] = {}
+    sums: dict[str, Variable] = {}
+    for kind in layout.kinds:
+        name = kind.name.lower()
+        pt = _quantity(kind, "pt")
+        if pt is not None and kind.present == "pt":
+            largest[f"{name}_pt_gev"] = partial(_largest, _columns(layout, kind, "pt"), pt)
+            counts[f"n_{name}"] = partial(_count, _columns(layout, kind, "pt"))
+            eta = _quantity(kind, "eta")
+            if name == "jet" and eta is not None:
+                sums["htt_gev"] = partial(_htt, layout, kind, pt, eta)
+    for kind in layout.kinds:
+        pt = _quantity(kind, "pt")
+        if pt is not None and kind.present == "always" and kind.count == 1:
+            sums[f"{kind.name.lower()}_gev"] = partial(_largest, _columns(layout, kind, "pt"), pt)
+    return {**sums, **largest, **counts}
 
 
-def _count(kind: str) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    return lambda words: (_pt(words, kind) > 0).sum(axis=1)
+def _quantity(kind: Kind, role: str) -> Quantity | None:
+    """The quantity of that role, if hardware carries it."""
+    quantity = kind.quantity(role) if role in kind else None
+    return quantity if quantity is not None and quantity.bits else None
 
 
-def _htt_gev(words: NDArray[Any]) -> NDArray[np.float64]:
-    pt = _pt(words, "JET").astype(np.int64)
-    eta = words[:, KINDS["JET"].words][:, 1::3]
-    central = np.abs(eta) * KINDS["JET"].eta_step <= HTT_JET_ETA
-    return (pt * (central & (pt >= HTT_JET_PT_GEV / PT_GEV))).sum(axis=1) * PT_GEV
+def _columns(layout: Layout, kind: Kind, role: str) -> slice:
+    return column_slice(layout, kind.name, role)
 
 
-_VARIABLES: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "htt_gev": _htt_gev,
-    "jet_pt_gev": _leading_pt_gev("JET"),
-    "eg_pt_gev": _leading_pt_gev("EG"),
-    "mu_pt_gev": _leading_pt_gev("MU"),
-    "met_gev": _leading_pt_gev("MET"),
-    "n_jet": _count("JET"),
-    "n_eg": _count("EG"),
-    "n_mu": _count("MU"),
-}
+def _largest(columns: slice, pt: Quantity, words: NDArray[Any]) -> NDArray[np.float64]:
+    return pt.origin + words[:, columns].max(axis=1) * pt.step_value
+
+
+def _count(columns: slice, words: NDArray[Any]) -> NDArray[Any]:
+    return (words[:, columns] > 0).sum(axis=1)
+
+
+def _htt(layout: Layout, kind: Kind, pt: Quantity, eta: Quantity, words: NDArray[Any]) -> NDArray[np.float64]:
+    of_jets = words[:, _columns(layout, kind, "pt")].astype(np.int64)
+    eta_of_jets = eta.origin + words[:, _columns(layout, kind, "eta")] * eta.step_value
+    counted = (np.abs(eta_of_jets) <= HTT_JET_ETA) & (of_jets >= HTT_JET_PT_GEV / pt.step_value)
+    return (of_jets * counted).sum(axis=1) * pt.step_value

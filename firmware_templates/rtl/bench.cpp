@@ -6,7 +6,7 @@
 // or one that was dropped by reset; a trigger bit without a valid event; reset not obeyed.
 //
 // usage: bench EVENTS THRESHOLDS OUTPUT SUMMARY GAP_PERMILLE RESET_EVERY THRESHOLD_EVERY SEED
-//   EVENTS      int16, N_WORDS an event
+//   EVENTS      Word, N_WORDS an event
 //   THRESHOLDS  uint32, N_THRESHOLDS a set; the next set is written every THRESHOLD_EVERY events
 //   OUTPUT      uint32 records: event number, score word, trigger bits, thresholds in force
 //   SUMMARY     text, "key value" lines
@@ -66,7 +66,7 @@ static void put_field(Bits& bits, int first, int width, uint32_t value) {
 class Bench {
 public:
     Bench(char** argv)
-        : events_(read_file<int16_t>(argv[1])), thresholds_(read_file<uint32_t>(argv[2])),
+        : events_(read_file<Word>(argv[1])), thresholds_(read_file<uint32_t>(argv[2])),
           gap_permille_(std::atoi(argv[5])), reset_every_(std::atol(argv[6])),
           threshold_every_(std::atol(argv[7])), random_(std::atoi(argv[8])),
           in_force_(N_THRESHOLDS, NEVER), output_(std::fopen(argv[3], "wb")) {
@@ -117,11 +117,11 @@ private:
 
     void present(long event) {
         for (uint32_t& word : bits_) word = random_();
-        const int16_t* words = &events_[event * N_WORDS];
+        const Word* words = &events_[event * N_WORDS];
         for (const Field& field : FIELDS) {
             // Of an absent object only the pt is sent; garbage stays in the rest.
             const bool absent = field.pt_word >= 0 && words[field.pt_word] == 0 && field.pt_word != field.word;
-            if (!absent) put_field(bits_, field.first, field.width, uint16_t(words[field.word]));
+            if (!absent) put_field(bits_, field.first, field.width, uint32_t(words[field.word]));
         }
         drive(dut_, bits_.data());
         dut_.valid_in = 1;
@@ -219,7 +219,7 @@ private:
         uint32_t value;
     };
 
-    std::vector<int16_t> events_;
+    std::vector<Word> events_;
     std::vector<uint32_t> thresholds_;
     int gap_permille_;
     long reset_every_, threshold_every_;

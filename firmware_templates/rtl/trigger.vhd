@@ -1,12 +1,10 @@
 -- %{banner}
 --
--- %{name}_trigger: the global trigger's packed objects of one crossing in, one bit per threshold out,
+-- %{name}_trigger: the trigger's input words of one crossing in, one bit per threshold out,
 -- a new crossing every clock. Latency from valid_in to valid_out: %{latency} clock cycles, the
 -- output registers included; inputs go straight into logic and come from registers outside.
 --
--- Objects, object 0 in the lowest bits of its port (pt in units of 0.5 GeV, eta signed):
-%{layout}
--- Other bits are ignored. An object of pt 0 is absent, its eta and phi count as 0; MET always is there.
+%{inputs}
 --
 -- Thresholds are registers: threshold_write stores threshold_value into register threshold_index.
 -- Trigger bit i is score >= threshold i. A value of %{never} or more never fires, and is what rst

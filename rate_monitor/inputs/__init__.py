@@ -7,13 +7,11 @@ An input hands out lines, not records: what a line means is read in `axo.rate_mo
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from axo.errors import UserError, nearest
+from axo.plugins import Plugins
 
 MAXIMUM_LINE_BYTES = 16 * 2**20
 
@@ -49,18 +47,24 @@ class Input(ABC):
         return None
 
 
+class InputModule(Protocol):
+    """A module of this folder."""
+
+    def open_input(self, address: str, position: Any) -> Input: ...
+
+
+INPUTS: Plugins[InputModule] = Plugins(__name__, "kind of input", ("open_input",))
+
+
 def kinds() -> list[str]:
     """The kinds of input there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return INPUTS.names()
 
 
 def open_input(name: str, position: Any = None) -> Input:
     """The input called `name` (``KIND:ADDRESS``), continued after `position` where it can be.
 
-    Raises UserError for an unknown kind or an address that cannot work.
+    Raises UserError for an unknown kind, one that needs a package that is not here, or a bad address.
     """
     kind, _, address = name.partition(":")
-    if kind not in kinds():
-        raise UserError(f"input {name!r}: write it as one of {', '.join(kinds())}{nearest(kind, kinds())}")
-    opened: Input = importlib.import_module(f"{__name__}.{kind}").open_input(address, position)
-    return opened
+    return INPUTS.load(kind, f"input {name!r} (KIND:ADDRESS)").open_input(address, position)

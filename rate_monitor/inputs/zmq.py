@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import zmq
+
 from axo.errors import UserError
 
 from . import MAXIMUM_LINE_BYTES, Input, Line
@@ -24,10 +26,6 @@ class Subscriber(Input):
     """See the module. The connection is made, and made again, by ZeroMQ itself."""
 
     def __init__(self, address: str) -> None:
-        try:
-            import zmq
-        except ImportError as error:
-            raise UserError("input zmq: needs pyzmq; pip install 'axo[zmq]'") from error
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -43,8 +41,6 @@ class Subscriber(Input):
 
     def read(self, timeout_s: float) -> list[Line]:
         """As Input.read."""
-        import zmq
-
         lines: list[Line] = []
         if self._socket.poll(round(1000 * timeout_s)):
             while len(lines) < MESSAGES_AT_ONCE and self._socket.poll(0):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
-from axo.events import Events
+from axo.events import EXTRAS, Events
 from axo.events.sources import iter_events
 from axo.files import write_json
 from axo.firmware.models import find_model
@@ -91,10 +91,14 @@ def _chunks(
 
 def _quantity(events: Events, network: Network, name: str) -> NDArray[np.integer]:
     if name == "score":
-        return evaluate(network, events.words).score_word
-    if name not in events.extras or events.extras[name].ndim != 1:
+        return evaluate(network, events.for_network(network)).score_word
+    extra = EXTRAS.get(name)
+    if extra is None or not events.has(extra.kind, extra.role):
         raise UserError(f"the events have no quantity {name!r}")
-    return events.extras[name]
+    words = events.quantity(extra.kind, extra.role)
+    if words.shape[1] != 1:
+        raise UserError(f"{name!r} has {words.shape[1]} values an event, and only one can be counted")
+    return words[:, 0]
 
 
 def _write_tail(path: Path, columns: dict[str, NDArray[np.int64]], network: str, origin: str) -> None:

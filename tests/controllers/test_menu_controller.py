@@ -5,7 +5,7 @@ import pytest
 
 from axo.config import parse
 from axo.controllers import ControllerConfig, Measurement, SeedConfig, SeedMeasurement, make_controller
-from axo.controllers.menu import Options, Problem
+from axo.controllers.algorithms.menu import Options, Problem
 from axo.errors import UserError
 from axo.physics.pileup_model import tail_fit_to_json
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from axo.decorrelators.decade import Decade, DecadeConfig, plug_in, ranks, soft_bins, tf
 from axo.decorrelators.information import mutual_information, rank_bins
+from axo.decorrelators.methods.decade import Decade, DecadeConfig, plug_in, ranks, soft_bins, tf
 from axo.errors import UserError
 from axo.events.sources import read_events
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from axo.decorrelators.disco import Disco, DiscoConfig, distance_correlation_squared, tf
+from axo.decorrelators.methods.disco import Disco, DiscoConfig, distance_correlation_squared, tf
 from axo.events.sources import read_events
 
 

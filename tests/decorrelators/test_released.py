@@ -13,13 +13,13 @@ from axo.physics.variables import trigger_variables
 
 @pytest.fixture(scope="module")
 def zero_bias(shared):
-    return read_events(shared / "data2" / "zerobias_test.h5", limit=100_000).words
+    return read_events(shared / "data2" / "zerobias_test.h5", limit=100_000)
 
 
-def largest(name, words):
+def largest(name, events):
     """The largest mutual information of a released score with a primary trigger variable."""
-    score = evaluate(read_network(released_models()[name] / "network.json"), words).score_word
-    return max(mutual_information(score, column) for column in trigger_variables(words).T)
+    score = evaluate(read_network(released_models()[name] / "network.json"), events.words).score_word
+    return max(mutual_information(score, column) for column in trigger_variables(events).T)
 
 
 def test_a_fifth_of_the_information_or_less(zero_bias):

@@ -62,15 +62,15 @@ def trained(tmp_path_factory):
     """(network, validation metrics) by decorrelation section, on the shipped sample."""
     folder = tmp_path_factory.mktemp("fit")
     config, model = read_training("axo_v3_decade_fast")
-    words = read_events("sample:zerobias_train").words
-    held_out = np.arange(len(words)) % 10 == 0
-    scaling = learn_scaling(words[~held_out], config.scaling)
+    events = read_events("sample:zerobias_train")
+    held_out = np.arange(len(events)) % 10 == 0
+    scaling = learn_scaling(events.words[~held_out], config.scaling)
 
     def train(name, section):
         changed = dataclasses.replace(config, decorrelation=section)
         fitted = fit(
-            changed, model, scaling, words[~held_out], words[held_out], 1, folder / f"{name}.npz", name,
-            lambda line: None,
+            changed, model, scaling, events[~held_out], events.words[held_out],
+            1, folder / f"{name}.npz", name, lambda line: None,
         )  # fmt: skip
         return fitted.model.export(name), fitted.validation
 
@@ -84,11 +84,11 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("method", ["decade", "disco"])
 def test_the_score_tells_less(trained, method):
     """The largest mutual information with a primary variable, on events that were not trained on."""
-    words = read_events("sample:zerobias_test").words
-    variables = trigger_variables(words)
+    events = read_events("sample:zerobias_test")
+    variables = trigger_variables(events)
 
     def largest(name):
-        score = evaluate(trained[name][0], words).score_word
+        score = evaluate(trained[name][0], events.words).score_word
         return max(mutual_information(score, column) for column in variables.T)
 
     assert largest(method) < largest("none") / 2

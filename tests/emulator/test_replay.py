@@ -521,7 +521,7 @@ def write_wrong(path, events):
         (["{columns}"], "columns.txt: line 1 has 3 columns"),
         (["nothing.h5"], "nothing.h5: cannot be read"),
         (["sample:zerobias_tset"], "did you mean 'zerobias_test'"),
-        (["{bare}"], "bare.h5: menu 'L1Menu_Collisions2024_model' reads eg_iso"),
+        (["{bare}"], "bare.h5: menu 'L1Menu_Collisions2024_model' reads EG isolation"),
         (["{bare}", "--menu", "none", "--pure-rate-khz", "1"], "a pure rate needs seeds"),
         (["sample:zerobias_test", "--signal", "{bare}"], "bare.h5: menu"),
         (["sample:zerobias_test", "sample:zerobias_test"], "is given twice"),

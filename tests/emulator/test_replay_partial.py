@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axo.emulator.partial import WEIGHT_LIMITS, Partial, Tally, add, exact_digits, measure
+from axo.emulator.partial import OBJECTS_STEP, WEIGHT_LIMITS, Partial, Tally, add, exact_digits, measure
 from axo.errors import UserError
 from axo.events import Events
 from tests.events.conftest import hardware_words
@@ -97,7 +97,9 @@ def test_what_is_measured():
     np.testing.assert_array_equal(kept.pure, pure[kept.row - 1000])
     jets = (events.words[:, 27::3] > 0).sum(axis=1)
     objects = dict(zip(partial.tallies["objects"].keys, partial.tallies["objects"].counts, strict=True))
-    assert [objects.get(64 * 3 + k, 0) for k in range(11)] == np.bincount(jets, minlength=11).tolist()
+    assert [objects.get(OBJECTS_STEP * 3 + k, 0) for k in range(11)] == np.bincount(
+        jets, minlength=11
+    ).tolist()
     section = (2 << 32) + 3
     here = (events.run == 2) & (events.luminosity_block == 3)
     position = partial.tallies["sections"].keys.tolist().index(section)

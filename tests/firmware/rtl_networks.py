@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from axo.layout import layout_of_words
+from axo.layout import find_layout, layout_of_words
 from axo.network import (
-    CMS_WORDS,
     Dense,
     FixedType,
     Linear,
@@ -18,14 +17,15 @@ from axo.network import (
     Word,
 )
 
-OBJECTS = ("MET", "EG3", "MU0", "MU3", "JET0", "JET9")
+OBJECTS = (("MET", 1, None), ("EG", 2, None), ("MU", 2, None), ("JET", 3, None))
 
 
 def trigger_network(seed: int = 1, n_hidden: int = 4, thresholds: int = 3) -> Network:
-    """The layout of a production network on six of the objects: every kind of port and field."""
+    """The layout of a production network on eight of the objects: every kind of port and field."""
     generator = np.random.default_rng(seed)
-    words = tuple(word for word in CMS_WORDS if word.name.split("_")[0] in OBJECTS)
-    halve = np.array([int(word.name.endswith("_pt")) for word in words])
+    layout = find_layout("cms_axol1tl").select(OBJECTS, "some_objects")
+    words = layout.words
+    halve = np.isin(np.arange(len(words)), layout.columns(role="pt")).astype(int)
     unscaled = FixedType(18, 13)
     weight, bias = FixedType(6, 2), FixedType(8, 4)
     activation = FixedType(8, 4, False, "RND_CONV", "SAT")
@@ -43,7 +43,7 @@ def trigger_network(seed: int = 1, n_hidden: int = 4, thresholds: int = 3) -> Ne
         SumOfSquares("score", "mu", square, square),
     )
     names = {f"point{i}": 100 * i for i in range(1, thresholds + 1)}
-    return Network("small", layout_of_words(words), operations, "score", "mu", names)
+    return Network("small", layout, operations, "score", "mu", names)
 
 
 def _dense(name, source, n_in, n_out, weight, bias, generator):

@@ -1,6 +1,7 @@
 """The whole build: real tools on a small network, and what happens when something is wrong."""
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,19 @@ import pytest
 
 from axo import cli
 from axo.errors import UserError
-from axo.firmware import build
+from axo.firmware import backends, build, evaluations
 from axo.firmware.budget import read_budget
-from axo.firmware.build import BuildOptions, build_firmware
+from axo.firmware.build import build_firmware
 from axo.firmware.config import FirmwareConfig
+from axo.firmware.context import BuildOptions
 from axo.firmware.hls import library as abi
 from axo.firmware.hls import project as hls
 from axo.firmware.models import Model
 from axo.firmware.report import read_report
 from axo.firmware.rtl import simulate
+from axo.firmware.tools import vendor
 from axo.firmware.tools import yosys as synthesis
-from axo.interchange.axol1tl import halved_pt
+from axo.firmware.tools.run import ToolError
 from axo.layout import find_layout
 from axo.network import (
     Dense,
@@ -33,6 +36,7 @@ from axo.network import (
     evaluate,
     write_network,
 )
+from axo.network.convention import WHOLE_GEV, pt_in_gev
 
 ALL_KINDS = {"simulated", "random", "extreme", "overrange"}
 
@@ -49,7 +53,7 @@ def small_network(name="small", accumulator_bits=16):
     accumulator = FixedType(accumulator_bits + 6, accumulator_bits)
     score = FixedType(18, 14, False, "TRN", "SAT")
     operations = (
-        halved_pt(),
+        *pt_in_gev(find_layout("cms_axol1tl"), WHOLE_GEV),
         Linear("unscaled", "halved", unscaled),
         Offset("centred", "unscaled", offsets, FixedType(10, 9), unscaled),
         Shift("scaled", "centred", np.where(np.arange(57) % 3 == 0, 2, 4)),
@@ -87,7 +91,10 @@ def test_every_pair_agrees_on_every_kind_of_event(built):
         assert comparison["mismatches"] == 0
         assert comparison["events"] >= 1000
         kinds = {kind for kind, events in comparison["events_by_kind"].items() if events}
-        assert kinds == (ALL_KINDS if "rtl" not in comparison["second"] else ALL_KINDS - {"overrange"})
+        # Neither wires nor CMSSW's type carry words beyond the hardware.
+        both = comparison["first"] + comparison["second"]
+        narrow = "rtl" in both or "library" in both
+        assert kinds == (ALL_KINDS - {"overrange"} if narrow else ALL_KINDS)
 
 
 def test_the_report_says_what_was_measured_and_how(built):
@@ -158,8 +165,8 @@ def instant(monkeypatch):
     return faults
 
 
-def run_build(tmp_path, **options):
-    network = small_network()
+def run_build(tmp_path, network=None, **options):
+    network = network or small_network()
     model = Model(network.name, network, tmp_path / "small.json", None)
     settings = BuildOptions(tmp_path, n_events=400, n_rtl_events=200, **options)
     return build_firmware(model, settings, read_budget(), lambda text: None)
@@ -174,6 +181,151 @@ def test_one_wrong_event_fails_the_build_and_is_shown(instant, tmp_path, broken)
     assert f"{broken} " in text and "layer by layer" in text and "relu0" in text
     wrong = [entry for entry in outcome.document["comparisons"] if entry["mismatches"]]
     assert wrong and all(broken in entry["first"] + entry["second"] for entry in wrong)
+
+
+def test_a_library_that_cannot_be_made_is_absent_with_the_reason(instant, tmp_path, monkeypatch):
+    run_build(tmp_path)
+    assert (tmp_path / "small/small.so").is_file()
+
+    def refuse(project, folder):
+        raise UserError("network 'small': CMSSW could not feed it")
+
+    monkeypatch.setattr(abi, "compile_library", refuse)
+    document = run_build(tmp_path).document
+    assert document["evaluations"]["library"]["absent"] == "network 'small': CMSSW could not feed it"
+    assert document["evaluations"]["library"]["events"] == 0
+    assert document["verdict"]["agree"] and len(document["comparisons"]) == 6
+    # Neither is the library of an earlier build taken for one of this network.
+    assert "small.so" not in document["digests"] and not (tmp_path / "small/small.so").exists()
+
+
+def test_a_compiler_that_fails_on_the_library_fails_the_build(instant, tmp_path, monkeypatch):
+    def fail(project, folder):
+        raise ToolError("g++: exit status 1")
+
+    monkeypatch.setattr(abi, "compile_library", fail)
+    with pytest.raises(ToolError, match="exit status 1"):
+        run_build(tmp_path)
+    assert not (tmp_path / "small/report.json").exists()
+
+
+def test_without_verilator_the_rtl_is_absent_and_latency_unknown(instant, tmp_path, monkeypatch):
+    def lack():
+        raise UserError("verilator was not found; install it")
+
+    monkeypatch.setattr(simulate, "require_tools", lack)
+    document = run_build(tmp_path).document
+    for name in ("rtl", "rtl_gaps"):
+        assert document["evaluations"][name]["absent"] == "verilator was not found; install it"
+    assert document["tools"]["verilator"] == "absent; verilator was not found; install it"
+    assert document["latency"][0]["cycles"] is None
+
+
+def test_evaluations_run_from_the_trained_model_to_the_wires(instant, tmp_path):
+    document = run_build(tmp_path).document
+    order = ["keras", "reference", "emulator", "library", "rtl", "rtl_gaps"]
+    assert list(document["evaluations"]) == order
+    pairs = [(entry["first"], entry["second"]) for entry in document["comparisons"]]
+    assert pairs == [(a, b) for i, a in enumerate(order[1:]) for b in order[i + 2 :]]
+
+
+def test_an_evaluation_or_a_backend_is_one_new_file(instant, tmp_path, monkeypatch):
+    for package in (evaluations, backends):
+        folder = tmp_path / package.__name__.rpartition(".")[2]
+        folder.mkdir()
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    (tmp_path / "evaluations/extra.py").write_text("""
+from axo.firmware.comparison import Result
+from axo.firmware.stages import all_rows as ROWS, stimuli
+
+SUMMARY, ORDER = "off by one in its first event", 9
+
+def absent(context):
+    return None
+
+def run(context, rows):
+    from axo.network import evaluate
+    scores = evaluate(context.network, context.get(stimuli).words[rows]).score_word
+    scores[0] ^= 1
+    return Result("extra", rows, scores)
+""")
+    (tmp_path / "backends/ruler.py").write_text("""
+from axo.firmware.backends import Figures
+from axo.firmware.tools.reports import Resources
+
+SUMMARY, BACKGROUND = "counts nothing", ()
+
+def tools(context):
+    return {"ruler": "found: here"}
+
+def absent(context):
+    return None
+
+def run(context, results):
+    return Figures(resources=(Resources("ruler", "results", lut=len(results)),))
+""")
+    document = run_build(tmp_path, backends=("ruler",)).document
+    wrong = {entry["first"]: entry["mismatches"] for entry in document["comparisons"] if entry["mismatches"]}
+    assert set(wrong.values()) == {1} and {"reference", "emulator", "library"} <= set(wrong)
+    assert document["evaluations"]["extra"]["what"] == "off by one in its first event"
+    assert [(entry["source"], entry["lut"]) for entry in document["resources"]] == [("ruler", 6)]
+    assert document["tools"]["ruler"] == "found: here"
+
+
+@pytest.mark.parametrize(
+    ("backend", "says"),
+    [
+        ("vivdo", r"^unknown backend 'vivdo'; did you mean 'vivado'\? \(known: ecp5, rtl, vitis, vivado\)$"),
+        ("vitis", "^vitis-run or vitis_hls was not found; install AMD Vitis"),
+    ],
+)
+def test_a_backend_that_is_unknown_or_not_here_is_said_before_anything_is_done(
+    instant, tmp_path, monkeypatch, backend, says
+):
+    monkeypatch.setattr(vendor, "find", lambda *_: None)
+    with pytest.raises(UserError, match=says):
+        run_build(tmp_path, backends=(backend,))
+    assert not (tmp_path / "small/rtl").exists()
+
+
+def test_synthesis_runs_beside_the_evaluations(instant, tmp_path, monkeypatch):
+    synthesising, evaluating = threading.Event(), threading.Event()
+    run_library = abi.run_library
+
+    def synthesise(*_, **__):
+        synthesising.set()
+        assert evaluating.wait(60), "synthesis keeps the evaluations waiting"
+        raise UserError("seen beside the evaluations")
+
+    def run(*arguments):
+        assert synthesising.wait(60), "the evaluations keep synthesis waiting"
+        evaluating.set()
+        return run_library(*arguments)
+
+    monkeypatch.setattr(synthesis, "find_yosys", lambda *_: Path("yosys"))
+    monkeypatch.setattr(synthesis, "synthesise", synthesise)
+    monkeypatch.setattr(abi, "run_library", run)
+    with pytest.raises(UserError, match="seen beside the evaluations"):
+        run_build(tmp_path)
+
+
+def test_a_build_that_fails_stops_the_tools_that_run_beside_it(instant, tmp_path, monkeypatch):
+    stopped = threading.Event()
+
+    def synthesise(*_, **__):
+        assert stopped.wait(60), "was not stopped"
+        raise ToolError("killed")
+
+    def fail(*_):
+        raise UserError("the evaluation failed")
+
+    monkeypatch.setattr(synthesis, "find_yosys", lambda *_: Path("yosys"))
+    monkeypatch.setattr(synthesis, "synthesise", synthesise)
+    monkeypatch.setattr(abi, "run_library", fail)
+    monkeypatch.setattr(build, "stop_running_tools", stopped.set)
+    with pytest.raises(UserError, match="the evaluation failed"):
+        run_build(tmp_path)
+    assert stopped.is_set()
 
 
 def test_the_strategy_of_the_configuration_reaches_the_hls_project(instant, tmp_path):
@@ -211,11 +363,10 @@ def test_two_builds_do_not_share_a_folder(instant, tmp_path):
         run_build(tmp_path)
 
 
-def test_an_accumulator_that_would_overflow_is_refused_with_its_interval(tmp_path, capsys):
-    write_network(tmp_path / "narrow.json", small_network("narrow", accumulator_bits=6))
-    assert cli.main(["firmware", str(tmp_path / "narrow.json"), "--output", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert "operation 'dense0': accumulator" in said and "can reach [" in said and said.count("\n") == 1
+def test_an_accumulator_that_may_wrap_is_built_and_noted(instant, tmp_path):
+    outcome = run_build(tmp_path, network=small_network(accumulator_bits=6))
+    notes = [note for note in outcome.document["notes"] if "may wrap" in note]
+    assert len(notes) == 1 and "'dense0'" in notes[0] and "can reach [" in notes[0]
 
 
 def test_a_weight_out_of_its_type_is_refused(tmp_path, capsys):
@@ -255,6 +406,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path, capsys):
         (["small.json", "--clock-mhz", "-5"], "clock_mhz = -5.0 is not positive"),
         (["small.json", "--recorded", "nowhere.h5"], "nowhere.h5"),
         (["small.json", "--budget", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (["small.json", "--backend", "vitsi"], "unknown backend 'vitsi'; did you mean 'vitis'?"),
     ],
 )
 def test_bad_arguments_are_one_clear_line(tmp_path, monkeypatch, capsys, arguments, says):

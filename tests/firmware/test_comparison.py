@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from axo.firmware.comparison import Result, compare, compare_all, describe_mismatches
-from axo.firmware.stimuli import KINDS, make_stimuli
-from axo.interchange.axol1tl import halved_pt
-from axo.layout import find_layout
-from axo.network import FixedType, Linear, Network, Shift, SumOfSquares, evaluate
+from axo.firmware.stimuli import KINDS, extreme_words, make_stimuli
+from axo.layout import Kind, Layout, Quantity, find_layout
+from axo.network import WORDS, FixedType, Linear, Network, Offset, Shift, SumOfSquares, evaluate
+from axo.network.convention import WHOLE_GEV, pt_in_gev
+from tests.firmware.any_layouts import network_on
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def network():
     wide = FixedType(18, 18, False, "TRN", "SAT")
     shift = np.full(57, 4, np.int64)
     operations = (
-        halved_pt(),
+        *pt_in_gev(find_layout("cms_axol1tl"), WHOLE_GEV),
         Shift("scaled", "halved", shift),
         Linear("embedding", "scaled", small),
         SumOfSquares("score", "embedding", wide, wide),
@@ -90,3 +91,51 @@ def test_pairs_are_compared_on_the_events_both_saw(network, stimuli):
 def test_a_result_of_another_length_is_refused():
     with pytest.raises(ValueError, match="results for 3 events"):
         Result("short", np.arange(3), np.zeros(2, np.int32))
+
+
+HEADS = {
+    "whole GeV": lambda shift: [Shift("halved", WORDS, shift)],
+    "half kept": lambda shift: [
+        Linear("widened", WORDS, FixedType(33, 32)),
+        Shift("halved", "widened", shift),
+    ],
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_extreme_words_are_where_the_scaling_turns_whatever_the_first_operations_are(head):
+    """Word 20 is where (word - 2 * 10) changes sign; 20 + 2 * 8 is a power of two behind the shift."""
+    layout = Layout("one", "a test", (Kind("A", 1, (Quantity("pt", "pt", 12), Quantity("b", "value", 24))),))
+    halved = np.array([1, 0])
+    operations = (
+        *HEADS[head](halved),
+        Linear("unscaled", "halved", FixedType(36, 34)),
+        Offset("centred", "unscaled", np.array([80, -40]), FixedType(34, 31), FixedType(36, 34)),
+        SumOfSquares("score", "centred", FixedType(18, 18, False), FixedType(18, 18, False)),
+    )
+    network = Network("turns", layout, operations, "score", "score")
+    words = extreme_words(network, 20_000, np.random.default_rng(1))
+    assert words.dtype == np.int32
+    found = [set(column.tolist()) for column in words.T]
+    assert {0, 4095, 19, 20, 21, 20 + 16, 20 + 16 + 1, 20 - 16} <= found[0] and len(found[0]) < 100
+    # b is centred at -5, which no word is: the powers of two behind that, and the ends.
+    assert {0, (1 << 24) - 1, (1 << 20) - 5, (1 << 23) - 5} <= found[1] and len(found[1]) < 100
+
+
+def test_stimuli_follow_a_layout_of_wide_words():
+    kinds = (
+        Kind("A", 2, (Quantity("pt", "pt", 20), Quantity("eta", "eta", 9, True)), present="pt"),
+        Kind("B", 1, (Quantity("", "value", 5),)),
+    )
+    network = network_on(Layout("wide", "a test", kinds))
+    stimuli = make_stimuli(network, 8000, [], [])
+    assert stimuli.words.dtype == np.int32
+    inside = ((stimuli.words >= network.layout.low) & (stimuli.words <= network.layout.high)).all(axis=1)
+    np.testing.assert_array_equal(inside[stimuli.in_hardware], True)
+    overrange = stimuli.words[~stimuli.in_hardware]
+    assert len(overrange) == 1000 and overrange.min() < -(1 << 30) and overrange.max() > 1 << 30
+    # Objects are emptied as a whole, each by itself.
+    extreme = stimuli.words[stimuli.kind == list(KINDS).index("extreme")]
+    first, second = (extreme[:, columns] == 0 for columns in ([0, 1], [2, 3]))
+    assert (first.all(axis=1) & ~second.any(axis=1)).mean() > 0.02
+    assert (second.all(axis=1) & ~first.any(axis=1)).mean() > 0.02

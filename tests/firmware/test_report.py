@@ -8,7 +8,7 @@ import pytest
 from axo import cli
 from axo.errors import UserError
 from axo.firmware.pictures import budget_bars, layer_widths, score_distributions
-from axo.firmware.report import budget_table, read_report, to_html, to_markdown, write_report
+from axo.firmware.report import budget_table, page, read_report, write_report
 
 KINDS = {"recorded": 10, "random": 90}
 
@@ -56,12 +56,14 @@ def test_round_trip_and_renderings(document, tmp_path):
     assert read_report(tmp_path / "report.json") == document
     markdown = (tmp_path / "report.md").read_text()
     assert "FAILED: 3 mismatches" in markdown and "budget broken or not measured: lut, dsp" in markdown
-    page = (tmp_path / "report.html").read_text()
-    assert "numpy &lt;b&gt;" in page and "<b>" not in page and "data:image/png;base64," in page
+    html = (tmp_path / "report.html").read_text()
+    assert "numpy &lt;b&gt;" in html and "<b>" not in html and "data:image/png;base64," in html
 
 
 def test_missing_is_shown_as_missing_never_as_zero(document):
-    row = next(line for line in to_markdown(document).splitlines() if line.startswith("| yosys | 120"))
+    row = next(
+        line for line in page(document, {}).markdown().splitlines() if line.startswith("| yosys | 120")
+    )
     assert row == "| yosys | 120 | 7 | missing | missing | 0 | no place and route |"
 
 
@@ -90,10 +92,10 @@ def test_schema_violations_are_found(document, path, value, tmp_path):
 def test_baseline_shows_the_change(document):
     baseline = copy.deepcopy(document)
     baseline["checks"][0]["value"] = 100
-    header, rows = budget_table(document, baseline)
-    change = header.index("change against baseline")
-    assert [row[change] for row in rows] == ["+20 (+20.0 %)", "-", "none"]
-    assert [row[header.index("")] for row in rows] == ["BROKEN", "not measured", "within"]
+    table = budget_table(document, baseline)
+    change = table.header.index("change against baseline")
+    assert [row[change] for row in table.rows] == ["+20 (+20.0 %)", "-", "none"]
+    assert [row[table.header.index("")] for row in table.rows] == ["BROKEN", "not measured", "within"]
 
 
 def test_report_command_gates_and_compares(document, tmp_path, capsys):
@@ -118,4 +120,4 @@ def test_pictures_are_png_and_survive_missing_values(document):
         layer_widths(document["layers"]),
     ):
         assert picture.startswith(b"\x89PNG")
-    assert "<figure>" in to_html(document, {"p": picture})
+    assert "<figure>" in page(document, {"p": picture}).html()

@@ -14,7 +14,8 @@ from axo.cli import main
 from axo.errors import UserError
 from axo.files import read_json
 from axo.interchange.hls4ml import import_hls
-from axo.network import CMS_WORDS, HALF_KEPT, PT_COLUMNS, WHOLE_GEV, FixedType, digest, evaluate, read_network
+from axo.network import HALF_KEPT, WHOLE_GEV, FixedType, digest, evaluate, read_network
+from tests.cms_words import CMS_WORDS, PT_COLUMNS
 from tests.events.conftest import hardware_words
 
 SCORE_TYPE = FixedType(18, 14, False)
@@ -174,7 +175,7 @@ def test_the_layout_of_the_words_can_be_chosen(tmp_path, golden, capsys):
     assert read_network(out).layout.name == "mine"
     capsys.readouterr()
     assert main([*command, "atlas_gelato"]) == 2
-    assert "reads 57 numbers, but there are 44 words in layout 'atlas_gelato'" in capsys.readouterr().err
+    assert "reads 57 numbers, but layout 'atlas_gelato' has 44 words" in capsys.readouterr().err
 
 
 def test_constants_are_what_the_constructor_of_ap_fixed_makes_of_them(tmp_path, golden):
@@ -215,7 +216,12 @@ def test_constants_are_what_the_constructor_of_ap_fixed_makes_of_them(tmp_path, 
             "result_t a[8],\n result_t layer_out[8]",
             "one input and one",
         ),
-        ("model.cpp", r"input_3\[N_INPUT_1_1\]", "input_3[56]", "reads 56 numbers, but there are 57 words"),
+        (
+            "model.cpp",
+            r"input_3\[N_INPUT_1_1\]",
+            "input_3[56]",
+            r"reads 56 numbers, but layout .cms_axol1tl. has 57 words",
+        ),
         (
             "parameters.h",
             r"nnet::latency",

@@ -53,7 +53,7 @@ def slow_ports(layout, event):
             for quantity in kind.quantities:
                 values[quantity.name] = event[column]
                 if not kind.bits and quantity.bits and quantity.packed:
-                    name = layout.words[column].name.lower()
+                    name = layout.words[column].name
                     ports[name] = sum(bit(event[column], p) * 2**p for p in range(quantity.bits))
                 column += 1
             objects.append((index, values))
@@ -70,7 +70,7 @@ def slow_ports(layout, event):
     return ports
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_ports_are_those_of_a_loop_over_bits(data):
     layout = data.draw(layouts())
@@ -84,7 +84,7 @@ def test_ports_are_those_of_a_loop_over_bits(data):
         assert packed[port.name].shape == (len(words), n_limbs(port.bits))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_words_come_back_from_ports_objects_and_links(data):
     layout = data.draw(layouts())

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from axo.errors import UserError
 from axo.interchange.keras import cost
+from axo.models.families.nae import Features, _fit_hinges
 from axo.models.family import find_family
-from axo.models.nae import Features, _fit_hinges
 from axo.models.objects import Objects
 from axo.models.pruning import Pruning
 from axo.models.scaling import ScalingConfig, learn_scaling

@@ -7,8 +7,8 @@ import pytest
 
 from axo.errors import UserError
 from axo.models.augment import Augmentations
+from axo.models.families.vicreg import vicreg_terms
 from axo.models.family import find_family
-from axo.models.vicreg import vicreg_terms
 from axo.network import evaluate
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from axo.layout import layout_of_words
 from axo.network import FixedType, Network, Word, evaluate
 from axo.network.operations import Linear, Relu
-from tests.network.strategies import any_networks, words_for
+from tests.network.strategies import any_networks, fixed_types, words_for
 
 HALF = Fraction(1, 2)
 
@@ -148,6 +148,15 @@ def test_dropping_nearly_every_bit_still_rounds_right(rounding, drop):
     unit = Fraction(2) ** kind.fraction
     expected = [int(assign(kind, Fraction(value) / 2**62) * unit) for value in values]
     assert kind.cast(np.array(values), 62).tolist() == expected
+
+
+@given(data=st.data())
+def test_a_stored_constant_is_the_same_in_its_plain_type(data):
+    kind = data.draw(fixed_types(4, 12))
+    integer = data.draw(st.integers(kind.min_int, kind.max_int))
+    assert str(kind.plain).endswith(f"<{kind.width},{kind.integer},TRN,WRAP>")
+    assert kind.plain.signed == kind.signed
+    assert kind.plain.cast(np.array([integer]), kind.fraction)[0] == integer
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from axo.errors import UserError
 from axo.events import Events
 from axo.events.sources import read_events
-from axo.physics.menu import Condition, Menu, Seed, eta_words, menu_names, pt_word, read_menu
+from axo.layout import Kind, Layout, Quantity, find_layout
+from axo.physics.menu import Condition, Menu, Scale, Seed, menu_names, read_menu
 from axo.physics.prescales import read_prescales
 from tests.events.conftest import hardware_words
 
@@ -59,6 +61,27 @@ def test_default_menu_agrees_with_the_trigger_on_simulated_crossings(menu, share
     ]
     assert len(simple) > 25 and sum(real[name].any() for name in simple) > 20
     assert [name for name in simple if (ours[name] != real[name]).any()] == []
+
+
+def of_v1_2_0(condition):
+    """As menu v1_2_0 of 2024 has it: loose isolation is LUT 0xC; forward jets are beyond 2.479."""
+    loose = tuple((2, 3) if words == (1, 2, 3) else words for words in condition.isolation)
+    is_jet = condition.kind == "JET"
+    forward = tuple(2.479 if is_jet and eta == 2.5 else eta for eta in condition.eta_min)
+    return replace(condition, isolation=loose, eta_min=forward)
+
+
+def test_default_menu_agrees_with_the_trigger_on_all_of_its_objects(menu, shared):
+    """Crowded tt̄ crossings: what 57 words cannot tell of 158 seeds, all objects can."""
+    vectors = "TestVector_L1Menu_Collisions2024_v1_2_0_ttBar.txt.gz"
+    _, real = recorded(shared, vectors, "L1Menu_Collisions2024_v1_2_0_seeds.csv")
+    seeds = {name: Seed(tuple(map(of_v1_2_0, menu.seeds[name].when))) for name in menu.seeds if name in real}
+    fired = Menu("v1_2_0", seeds).evaluate(read_events(shared / "real" / "ugt" / vectors, layout="cms_gt"))
+    wrong = {name: int((ours != real[name]).sum()) for name, ours in zip(seeds, fired.T, strict=True)}
+    assert len(wrong) > 150 and sum(real[name].any() for name in wrong) > 130
+    related = {name for name in wrong if any(condition.is_related for condition in menu.seeds[name].when)}
+    assert {name for name, n in wrong.items() if n} <= related
+    assert max(wrong.values()) <= 1 and sum(n == 0 for n in wrong.values()) >= 150
 
 
 def test_prescales_and_bits_of_the_default_menu_are_those_of_the_public_table(menu, shared):
@@ -193,9 +216,60 @@ def test_any_condition_agrees_with_a_slow_evaluation(asked, seed, ordered):
 
 def test_words_of_thresholds_and_ranges():
     """As in the VHDL of public menus: a 22 GeV muon is word 45; er2p5 is -58 to 57, muon er2p1 ±193."""
-    assert pt_word("MU", 22) == 45 and pt_word("MU", 0) == 1
-    assert pt_word("EG", 36) == 72 and pt_word("JET", 0) == 1 and pt_word("HTT", 0) == 0
-    assert eta_words("EG", 2.5) == (-58, 57) and eta_words("MU", 2.1) == (-193, 193)
+    muon, egamma, jet, htt = (
+        Scale.of(find_layout("cms_gt").kind(name)) for name in ("MU", "EG", "JET", "HTT")
+    )
+    assert muon.pt_word(22) == 45 and muon.pt_word(0) == 1
+    assert egamma.pt_word(36) == 72 and jet.pt_word(0) == 1 and htt.pt_word(0) == 0
+    assert egamma.eta_words(2.5) == (-58, 57) and muon.eta_words(2.1) == (-193, 193)
+
+
+def test_words_of_another_layout_mean_what_it_says():
+    """32 steps a GeV, eta in steps of 1/8 from 0.5 on: by hand."""
+    eta = Quantity("eta", "eta", 8, True, step=0.125, origin=0.5)
+    scale = Scale.of(Kind("J", 2, (Quantity("pt", "pt", 16, step=1 / 32), eta), present="pt"), "other")
+    assert scale.pt_word(2) == 64 and scale.pt_word(0) == 1
+    # 0.5 + 0.125 w within 1: w from -12 to 4.
+    assert scale.eta_words(1.0) == (-12, 4)
+    assert scale.pt_gev(np.array([64.0])) == [2.0]
+
+
+def test_a_menu_of_another_layout_by_hand():
+    """GELATO's objects: pt in steps of 0.1 GeV, eta in steps of 0.025."""
+    gelato = find_layout("atlas_gelato")
+    column = {word.name: place for place, word in enumerate(gelato.words)}
+    words = np.zeros((4, len(gelato.words)), np.int16)
+    for event, name, value in [
+        (0, "jet2_pt", 300), (0, "jet5_pt", 300), (0, "jet5_eta", -40),
+        (1, "jet0_pt", 300), (1, "jet1_pt", 299),
+        (2, "jet0_pt", 300), (2, "jet1_pt", 300), (2, "jet1_eta", 41), (2, "met_pt", 500),
+        (3, "etau0_pt", 200), (3, "etau0_phi", 1), (3, "etau1_pt", 100), (3, "etau1_phi", 127),
+    ]:  # fmt: skip
+        words[event, column[name]] = value
+    seeds = {
+        "jets": Seed((Condition("jet", (30.0, 30.0), eta_max=(1.0,)),)),
+        "met": Seed((Condition("met", (50.0,)),)),
+        "near": Seed((Condition("etau", (10.0, 10.0), delta_phi=(None, 0.1)),)),
+        "pair": Seed((Condition("etau", (10.0, 10.0), mass_gev=(1.38, 1.4)),)),
+    }
+    menu = Menu("m", seeds, layout="atlas_gelato")
+    fired = menu.evaluate(Events(words, layout=gelato, pt_ordered=False))
+    # Masses: sqrt(2 * 20 * 10 * (1 - cos(2 * 2 pi / 128))) = 1.388 GeV.
+    assert fired.tolist() == [[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]]
+
+
+def test_what_events_lack_for_a_menu_is_named(menu):
+    gelato = find_layout("atlas_gelato")
+    events = Events(np.zeros((2, 44), np.int16), layout=gelato)
+    with pytest.raises(UserError, match="reads EG, ETMHF, ETT, HTT, JET, MET, MU, which these events do"):
+        menu.evaluate(events)
+    few = find_layout("cms_gt").select([("EG", 2, ["pt"])], "few")
+    three = Menu("m", {"s": Seed((Condition("EG", (5.0, 5.0, 5.0)),))})
+    with pytest.raises(UserError, match="reads 3 EG, which"):
+        three.evaluate(Events(np.zeros((2, 2), np.int16), layout=few))
+    finer = Layout("finer", "", (Kind("EG", 3, (Quantity("pt", "pt", 9, step=0.25),)),))
+    with pytest.raises(UserError, match=r"layout 'cms_gt', and events of 'finer' have EG pt .* another step"):
+        three.evaluate(Events(np.zeros((2, 3), np.int16), layout=finer))
 
 
 def test_ordered_events_give_the_same_as_unordered(menu):
@@ -210,7 +284,7 @@ def test_ordered_events_give_the_same_as_unordered(menu):
 def test_missing_extras_are_named(menu):
     events = read_events("sample:sig_ttbar", limit=10)
     bare = Events(events.words, extras={"htt_pt": events.extras["htt_pt"]})
-    with pytest.raises(UserError, match="reads eg_iso, ett_pt, methf_pt, mu_charge, mu_qual"):
+    with pytest.raises(UserError, match="reads EG isolation, ETMHF, ETT, MU charge, MU quality, which"):
         menu.evaluate(bare)
     assert Menu("m", {"s": Seed((Condition("JET", (30,)),))}).evaluate(bare).shape == (10, 1)
 
@@ -240,7 +314,15 @@ seeds:
         ("kind: MU", "kind: MUON", r"when\[0\]: kind 'MUON' is none of MU, EG"),
         ("pt_gev: [3]", "pt_gev: []", r"0 thresholds for MU"),
         ("pt_gev: [3]", "pt_gev: 3", r"pt_gev: must be a list"),
-        ("pt_gev: [3]", "pt_gev: [3], isolation: [[1]]", "isolation means nothing for MU"),
+        (
+            "kind: MU, pt_gev: [3]",
+            "kind: JET, pt_gev: [3], isolation: [[1]]",
+            "isolation means nothing for JET",
+        ),
+        ("kind: MU, pt_gev: [3]", "kind: HTT, pt_gev: [3], eta_max: [1]", "eta_max means nothing for HTT"),
+        ("kind: MU, pt_gev: [3]", "kind: HTT, pt_gev: [3, 3]", "2 thresholds for HTT"),
+        ("columns", "layout: cms_gtt\ncolumns", "did you mean 'cms_gt'"),
+        ("columns", "layout: atlas_gelato\ncolumns", "kind 'MU' is none of jet, etau, mu, met"),
         ("pt_gev: [3]", "pt_gev: [3], charge: opposite", "need two or three"),
         ("pt_gev: [3]", "pt_gev: [3], delta_r: [0, 1]", "need two thresholds"),
         ("pt_gev: [3]", "pt_gev: [3, 3], eta_max: [1, 2, 3]", "eta_max has 3 entries"),

@@ -6,23 +6,26 @@ import numpy as np
 import pytest
 
 from axo.errors import UserError
+from axo.events import Events
 from axo.events.sources import read_events
-from axo.network import CMS_WORDS
-from axo.physics.variables import PRIMARY, trigger_variables, variable_names
+from axo.layout import find_layout
+from axo.physics.baselines import leading_ht
+from axo.physics.variables import PRIMARY, primary_names, trigger_variables, variable_names
+from tests.cms_words import CMS_WORDS
 
 COLUMN = {word.name: column for column, word in enumerate(CMS_WORDS)}
 
 
-def event(**words):
+def event(pileup=None, **words):
     row = np.zeros((1, len(CMS_WORDS)), np.int16)
     for name, value in words.items():
         row[0, COLUMN[name]] = value
-    return row
+    return Events(row, pileup=pileup)
 
 
 def test_by_hand():
-    words = event(
-        MET_pt=41, EG0_pt=50, EG1_pt=20, MU0_pt=7,
+    events = event(
+        pileup=[63], MET_pt=41, EG0_pt=50, EG1_pt=20, MU0_pt=7,
         JET0_pt=200, JET0_eta=10, JET1_pt=60, JET1_eta=-56, JET2_pt=59, JET3_pt=90, JET3_eta=56,
     )  # fmt: skip
     # Jets 1 and 3 are at |eta| = 56 * 0.0435 = 2.44; jet 2 has 29.5 GeV.
@@ -31,13 +34,12 @@ def test_by_hand():
         "n_jet": 4, "n_eg": 2, "n_mu": 1, "pileup": 63,
     }  # fmt: skip
     assert set(expected) == set(variable_names())
-    values = trigger_variables(words, list(expected), pileup=[63])
+    values = trigger_variables(events, list(expected))
     assert values.tolist() == [list(expected.values())]
 
 
 def test_objects_in_any_order():
-    words = event(MU0_pt=3, MU1_pt=90)
-    assert trigger_variables(words, ["mu_pt_gev"])[0, 0] == 45.0
+    assert trigger_variables(event(MU0_pt=3, MU1_pt=90), ["mu_pt_gev"])[0, 0] == 45.0
 
 
 def test_htt_is_the_triggers_own():
@@ -47,7 +49,7 @@ def test_htt_is_the_triggers_own():
     """
     events = read_events("sample:zerobias_test")
     own = events.extras["htt_pt"] * 0.5
-    found = trigger_variables(events.words, ["htt_gev"])[:, 0]
+    found = trigger_variables(events, ["htt_gev"])[:, 0]
     pt, eta = events.words[:, 27::3], events.words[:, 28::3]
     central = np.abs(eta) * 0.0435 < 2.5
     rounding = 0.5 * (central & (pt >= 60)).sum(axis=1)
@@ -60,7 +62,7 @@ def test_htt_is_the_triggers_own():
 
 def test_empty_event_and_no_events():
     assert not trigger_variables(event(), PRIMARY).any()
-    assert trigger_variables(np.empty((0, 57), np.int16), PRIMARY).shape == (0, 5)
+    assert trigger_variables(event()[:0], PRIMARY).shape == (0, 5)
 
 
 def test_unknown_name_and_missing_pileup():
@@ -68,5 +70,37 @@ def test_unknown_name_and_missing_pileup():
         trigger_variables(event(), ["htt"])
     with pytest.raises(UserError, match="pileup"):
         trigger_variables(event(), ["pileup"])
-    with pytest.raises(ValueError, match="57"):
-        trigger_variables(np.zeros((3, 19), np.int16))
+
+
+def test_variables_follow_the_layout():
+    gelato = find_layout("atlas_gelato")
+    column = {word.name: place for place, word in enumerate(gelato.words)}
+    words = np.zeros((1, len(gelato.words)), np.int16)
+    for name, value in [
+        ("jet1_pt", 500), ("jet1_eta", 97), ("jet3_pt", 310), ("jet3_eta", -20), ("jet4_pt", 290),
+        ("etau3_pt", 77), ("met_pt", 123), ("mu0_pt", 9),
+    ]:  # fmt: skip
+        words[0, column[name]] = value
+    # Steps of 0.1 GeV and 0.025: jet 1 is at 2.425, jet 4 has 29 GeV.
+    expected = {
+        "htt_gev": 31.0, "met_gev": 12.3, "jet_pt_gev": 50.0, "etau_pt_gev": 7.7, "mu_pt_gev": 0.9,
+        "n_jet": 3, "n_etau": 1, "n_mu": 1,
+    }  # fmt: skip
+    assert set(variable_names(gelato)) == {*expected, "pileup"}
+    found = trigger_variables(Events(words, layout=gelato), list(expected))
+    np.testing.assert_allclose(found, [list(expected.values())])
+    assert primary_names(gelato) == ("htt_gev", "jet_pt_gev", "mu_pt_gev", "met_gev")
+    with pytest.raises(UserError, match=r"'eg_pt_gev'.*known of layout 'atlas_gelato': htt_gev"):
+        trigger_variables(Events(words, layout=gelato))
+    assert primary_names(find_layout("cicada")) == () and variable_names(find_layout("cicada")) == ["pileup"]
+
+
+def test_the_triggers_own_sums_where_the_words_have_them(shared):
+    path = shared / "real" / "ugt" / "TestVector_L1Menu_Collisions2025_v1_0_0_data.txt.gz"
+    whole, small = read_events(path, layout="cms_gt"), read_events(path)
+    own = small.extras["htt_pt"] * 0.5
+    np.testing.assert_array_equal(trigger_variables(whole, ["htt_gev"])[:, 0], own)
+    assert (trigger_variables(small, ["htt_gev"])[:, 0] != own).any()
+    np.testing.assert_array_equal(leading_ht(whole), own.astype(np.float32))
+    np.testing.assert_array_equal(leading_ht(small), own.astype(np.float32))
+    assert {"tau_pt_gev", "n_tau", "etmhf_gev"} <= set(variable_names(whole.layout))

@@ -125,7 +125,7 @@ def test_information_dependence_and_seeds(document):
     mine = document["detectors"]["axo_v3"]
     words = read_events(BACKGROUND).words
     scores = evaluate(find_model("axo_v3").network, words).score_word
-    met = trigger_variables(words, ["met_gev"])[:, 0]
+    met = trigger_variables(read_events(BACKGROUND), ["met_gev"])[:, 0]
     assert mine["mutual_information"]["met_gev"] == pytest.approx(mutual_information(scores, met))
     assert document["detectors"]["HT cut"]["mutual_information"]["htt_gev"] > 0.5
     rows = mine["dependence"]["n_mu"]
@@ -150,7 +150,7 @@ def test_document_follows_the_schema(document):
 
 def test_page_is_self_contained(output):
     page = (output / "evaluation.html").read_text()
-    assert page.count("src='data:image/png;base64,") == 5 == len(list(output.glob("*.png")))
+    assert page.count('src="data:image/png;base64,') == 5 == len(list(output.glob("*.png")))
     assert "http" not in page.replace("http-equiv", "")
     for text in (
         "Pure efficiency at a pure rate of 100 kHz",

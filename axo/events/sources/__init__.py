@@ -1,4 +1,4 @@
-"""Recorded events: one file per input format, found by its module name.
+"""Recorded events: one file per input format, found by its module name (see axo.plugins).
 
 A source is a module of this folder with
 
@@ -14,19 +14,17 @@ A source is a module of this folder with
 from __future__ import annotations
 
 import contextlib
-import importlib
-import pkgutil
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from axo.errors import UserError, nearest
 from axo.events import Events, concatenate
 from axo.layout import Layout, find_layout
+from axo.plugins import Plugins
 
 StrPath = str | PathLike[str]
 Paths = StrPath | Iterable[StrPath]
@@ -38,27 +36,42 @@ SAMPLE_PREFIX = "sample:"
 """``sample:NAME`` stands for a shipped sample wherever a path of events is taken."""
 
 
+class Source(Protocol):
+    """A module of this folder."""
+
+    __name__: str
+    SUMMARY: str
+    HAS_SEED_BITS: bool
+
+    def recognises(self, path: Path) -> bool: ...
+
+    def count(self, path: Path) -> int: ...
+
+    def iterate(
+        self, path: Path, start: int, stop: int | None, chunk: int, seed_names: StrPath | None
+    ) -> Iterator[Events]: ...
+
+
+SOURCES: Plugins[Source] = Plugins(
+    __name__, "format", ("SUMMARY", "HAS_SEED_BITS", "recognises", "count", "iterate")
+)
+
+
 @cache
-def sources() -> dict[str, ModuleType]:
+def sources() -> dict[str, Source]:
     """Every source by name."""
-    modules = {
-        info.name: importlib.import_module(f"{__name__}.{info.name}")
-        for info in pkgutil.iter_modules(__path__)
-        if not info.name.startswith("_")
-    }
-    return {name: module for name, module in modules.items() if hasattr(module, "recognises")}
+    return SOURCES.load_all()
 
 
-def source_of(path: StrPath, format: str | None = None) -> ModuleType:
+def source_of(path: StrPath, format: str | None = None) -> Source:
     """The source that reads `path`: the one named `format`, or else the one that recognises it.
 
     Raises UserError for a file that is absent or empty, an unknown format, or a file that no source,
     or not this one, recognises.
     """
     path = resolve(path)
-    if format is not None and format not in sources():
-        known = list(sources())
-        raise UserError(f"unknown format {format!r}{nearest(format, known)} (known: {', '.join(known)})")
+    if format is not None:
+        SOURCES.require(format)
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name the files in it")
     try:

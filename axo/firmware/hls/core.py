@@ -304,11 +304,6 @@ def _layers(core: Core) -> list[dict[str, Any]]:
     return layers
 
 
-def constant_type(kind: FixedType) -> FixedType:
-    """`kind` without modes: a constant has its bits already, but SAT_SYM would change the lowest."""
-    return FixedType(kind.width, kind.integer, kind.signed)
-
-
 def _floats(values: Ints, kind: FixedType) -> np.ndarray:
     """Weights as hls4ml wants them; constants beyond 2**53 would not survive, which check_core sees."""
     return values * 2.0**-kind.fraction
@@ -324,13 +319,13 @@ def _layer_configurations(core: Core) -> dict[str, Any]:
         if isinstance(operation, Dense):
             precision |= {
                 "accum": operation.accum_type.cpp,
-                "weight": constant_type(operation.weight_type).cpp,
-                "bias": constant_type(operation.bias_type).cpp,
+                "weight": operation.weight_type.plain.cpp,
+                "bias": operation.bias_type.plain.cpp,
             }
         if isinstance(operation, Scale):
             precision |= {
-                "scale": constant_type(operation.scale_type).cpp,
-                "bias": constant_type(operation.bias_type).cpp,
+                "scale": operation.scale_type.plain.cpp,
+                "bias": operation.bias_type.plain.cpp,
             }
         layers[core.ids[operation.name]] = {"Precision": precision, "Trace": True}
     return layers
@@ -429,8 +424,8 @@ def _check_dense(core: Core, written: _Written, operation: Dense, call: _Call, s
         config,
         {
             "accum_t": operation.accum_type,
-            "weight_t": constant_type(operation.weight_type),
-            "bias_t": constant_type(operation.bias_type),
+            "weight_t": operation.weight_type.plain,
+            "bias_t": operation.bias_type.plain,
         },
     )
     kernel = tuple(config[key] for key in ("kernel", "product", "n_in", "n_out", "reuse_factor"))
@@ -445,8 +440,8 @@ def _check_dense(core: Core, written: _Written, operation: Dense, call: _Call, s
 def _check_scale(core: Core, written: _Written, operation: Scale, call: _Call) -> None:
     config = written.configuration(call.types[2])
     kinds = {
-        "scale_t": constant_type(operation.scale_type),
-        "bias_t": constant_type(operation.bias_type),
+        "scale_t": operation.scale_type.plain,
+        "bias_t": operation.bias_type.plain,
     }
     _check_types(core, written, operation, config, kinds)
     form = tuple(config[key] for key in ("product", "n_in", "n_filt", "reuse_factor"))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal, localcontext
 
 from axo.errors import UserError
-from axo.firmware.hls.core import Core, constant_type
+from axo.firmware.hls.core import Core
 from axo.network import (
     WORDS,
     Dot,
     FixedType,
     Linear,
-    Network,
     Offset,
     Operation,
     Relu,
@@ -23,57 +22,21 @@ from axo.network import (
 )
 from axo.network.types import Ints
 
-CMSSW_WORD_TYPE = FixedType(18, 13)
-"""Type of the 57 words that CMSSW hands to a model: pt in whole GeV, else hardware units."""
-
-
-def entry_of(network: Network) -> str:
-    """The tensor where CMSSW's caller enters: after the halving of pt, which it does itself.
-
-    That is the network's first shift, or its assignment to CMSSW_WORD_TYPE; WORDS when the network
-    does not begin so or when something behind it reads an earlier tensor.
-    """
-    operations = network.operations
-    if not isinstance(operations[0], Shift):
-        return WORDS
-    entry, after = operations[0].name, operations[1:]
-    is_assigned = bool(after) and type(after[0]) is Linear and after[0].type == CMSSW_WORD_TYPE
-    if is_assigned and _is_cut(network, after[0].name, after[1:]):
-        return after[0].name
-    return entry if _is_cut(network, entry, after) else WORDS
-
-
-def _is_cut(network: Network, entry: str, after: Sequence[Operation]) -> bool:
-    """Whether everything from `entry` on depends on the words through `entry` alone."""
-    read = {name for operation in after for name in operation.inputs} | {network.score, network.embedding}
-    return read <= {entry, *(operation.name for operation in after)}
-
 
 def path_fields(core: Core, core_function: str) -> dict[str, str]:
     """Fields of path.h.in (and of the templates that include it) that depend on the operations."""
     network, ids = core.network, core.ids
-    entry = entry_of(network)
-    names = list(network.types)
-    before = [op for op in network.operations if names.index(op.name) <= names.index(entry)]
     outside = {op.name for op in network.operations} - {op.name for op in core.operations}
     outside -= set(core.aliases)
     glue = [operation for operation in network.operations if operation.name in outside]
-    prepare = [_trace(core, WORDS)]
-    for operation in before:
-        prepare += _statements(core, operation, declare=operation.name != entry)
-    if entry == WORDS:
-        prepare.append(_call("linear", (network.sizes[WORDS],), ids[WORDS], "entry"))
     return {
         "words": ids[WORDS],
-        "entry": ids[entry],
-        "entry_out": "entry" if entry == WORDS else ids[entry],
-        "entry_type": network.types[entry].cpp,
+        "word_width": str(network.word_type.width),
         "embedding_type": network.types[network.embedding].cpp,
         "score_type": network.types[network.score].cpp,
         "types": "\n".join(_typedefs(core, [WORDS, *(op.name for op in glue)], glue)),
         "constants": "\n".join(line for operation in glue for line in _constants(core, operation)),
-        "prepare": _indented(prepare),
-        "infer": _indented(_infer(core, [op for op in glue if op not in before], core_function)),
+        "infer": _indented([_trace(core, WORDS), *_infer(core, glue, core_function)]),
         "tensors": ", ".join(f'{{"{ids[name]}", {size}}}' for name, size in traced(core)),
     }
 
@@ -114,7 +77,7 @@ def _typedefs(core: Core, names: Iterable[str], glue: Iterable[Operation]) -> li
         if isinstance(operation, SumOfSquares):
             lines.append(f"typedef {operation.product_type.cpp} {ids[operation.name]}_product_t;")
         for what, (_, kind) in _fixed_constants(operation).items():
-            lines.append(f"typedef {constant_type(kind).cpp} {ids[operation.name]}_{what}_t;")
+            lines.append(f"typedef {kind.plain.cpp} {ids[operation.name]}_{what}_t;")
     return lines
 
 
@@ -153,7 +116,7 @@ def _literal(value: int, kind: FixedType, operation: Operation, what: str) -> st
         return f"{Decimal(value) * Decimal(2) ** -kind.fraction:f}"
 
 
-def _statements(core: Core, operation: Operation, declare: bool = True) -> list[str]:
+def _statements(core: Core, operation: Operation) -> list[str]:
     """Declaration of the result, the call that fills it, and the trace of it."""
     size = core.network.sizes[operation.input]
     name = core.ids[operation.name]
@@ -176,8 +139,7 @@ def _statements(core: Core, operation: Operation, declare: bool = True) -> list[
             call = _call(_sum_function(operation), (size, f"{name}_product_t"), *factors, name)
         case _:
             raise TypeError(f"no C++ for {operation.op!r}")
-    declaration = _declaration(core, operation.name) if declare else []
-    return [*declaration, call, _trace(core, operation.name)]
+    return [*_declaration(core, operation.name), call, _trace(core, operation.name)]
 
 
 def _sum_function(operation: SumOfSquares) -> str:

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from axo.errors import UserError, nearest
 from axo.files import read_json, write_json, write_text
 from axo.firmware.hls.core import Core, find_core, require_strategy, write_core
-from axo.firmware.hls.path import entry_of, path_fields, traced
+from axo.firmware.hls.path import path_fields, traced
 from axo.firmware.tools.run import require_tool, run_tool
 from axo.network import Network, digest, evaluate
 from axo.network.types import Ints
@@ -81,8 +81,7 @@ class HlsConfig:
 class HlsProject:
     """A written project: `folder`, the `network` it expresses, its `config`.
 
-    `name` is the top function's, `namespace` holds all other C++ and differs between networks;
-    `entry` is the tensor where CMSSW's caller would enter (see hls_path.entry_of).
+    `name` is the top function's, `namespace` holds all other C++ and differs between networks.
     """
 
     folder: Path
@@ -106,10 +105,6 @@ class HlsProject:
     def core(self) -> Core:
         """The part of the network that hls4ml has."""
         return find_core(self.network)
-
-    @property
-    def entry(self) -> str:
-        return entry_of(self.network)
 
     @property
     def core_source(self) -> Path:
@@ -141,8 +136,8 @@ def write_project(
 ) -> HlsProject:
     """Write the project into `folder`, which is replaced as a whole when all is well.
 
-    `words` (n, n_words) int16 become the test bench's golden vectors (default: N_VECTORS random
-    ones). Raises UserError when hls4ml cannot express the network (naming the operation), when what
+    `words` (n, n_words) of the layout's dtype become the test bench's golden vectors (default: N_VECTORS
+    random ones). Raises UserError when hls4ml cannot express the network (naming the operation), when what
     it wrote differs from the network, or when the folder cannot be written.
     """
     folder = Path(folder).absolute()
@@ -173,7 +168,7 @@ def _is_replaceable(folder: Path) -> bool:
     return folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))
 
 
-def _write(project: HlsProject, words: NDArray[np.int16]) -> None:
+def _write(project: HlsProject, words: NDArray[np.integer]) -> None:
     network, config = project.network, project.config
     write_core(
         project.core,
@@ -257,15 +252,14 @@ def _make_top(project: HlsProject) -> None:
     (scripts / "build_lib.sh").unlink()
 
 
-def _golden_words(network: Network) -> NDArray[np.int16]:
+def _golden_words(network: Network) -> NDArray[np.integer]:
     """All-zero, lowest and highest words, then random ones within the hardware widths."""
-    low = np.array([word.min_int for word in network.words])
-    high = np.array([word.max_int for word in network.words])
+    low, high = network.layout.low, network.layout.high
     random = np.random.default_rng(1).integers(low, high + 1, (N_VECTORS - 3, len(low)))
-    return np.concatenate([[np.zeros_like(low), low, high], random]).astype(np.int16)
+    return np.concatenate([[np.zeros_like(low), low, high], random]).astype(network.layout.dtype)
 
 
-def _write_vectors(project: HlsProject, words: NDArray[np.int16]) -> None:
+def _write_vectors(project: HlsProject, words: NDArray[np.integer]) -> None:
     score_word = evaluate(project.network, words).score_word.astype(np.int64)
     thresholds = _bench_thresholds(project, score_word)
     bits = score_word[:, None] >= thresholds
@@ -361,7 +355,7 @@ def run_emulator(
     *,
     timeout_s: float = 3600,
 ) -> Emulation:
-    """Run the compiled C++ over `words` (n, n_words) int16, any value.
+    """Run the compiled C++ over `words` (n, n_words), any value of the layout's dtype.
 
     At most config.n_thresholds `thresholds` (score words); the other registers are out of reach.
     Raises UserError when the emulator is not compiled or fails.
@@ -428,12 +422,12 @@ def _run(
     return table.reshape(len(words), n_columns)
 
 
-def checked_words(network: Network, words: ArrayLike) -> NDArray[np.int16]:
-    """`words` as C-contiguous (n, n_words) int16; ValueError when they are not such integers."""
-    array = np.asarray(words)
+def checked_words(network: Network, words: ArrayLike) -> NDArray[np.integer]:
+    """`words` as C-contiguous (n, n_words) of the layout's dtype; ValueError when they do not fit it."""
+    array, dtype = np.asarray(words), network.layout.dtype
     if array.ndim != 2 or array.shape[1] != len(network.words):
         raise ValueError(f"words must be (n, {len(network.words)}), not {array.shape}")
-    narrow = array.astype(np.int16)
+    narrow = array.astype(dtype)
     if not np.issubdtype(array.dtype, np.integer) or not np.array_equal(narrow, array):
-        raise ValueError("words must be integers that fit in int16")
+        raise ValueError(f"words must be integers that fit in {np.dtype(dtype)}")
     return np.ascontiguousarray(narrow)

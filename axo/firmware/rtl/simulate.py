@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
-from axo.firmware.rtl.write import OBJECT_PORTS, RtlDesign, absent_to_zero
+from axo.firmware.rtl.write import RtlDesign, absent_to_zero
 from axo.firmware.tools.run import ToolRun, find_tool, require_tool, run_tool, tool_version
 
 BUILD_JOBS = 2
@@ -76,7 +76,7 @@ class Simulator:
 
     def run(
         self,
-        words: NDArray[np.int16],
+        words: NDArray[np.integer],
         thresholds: ArrayLike = (),
         pattern: Pattern = BACK_TO_BACK,
         timeout_s: float = 600,
@@ -87,8 +87,8 @@ class Simulator:
         Raises UserError naming event and word when words are beyond the hardware widths or (trigger
         top) belong to an absent object, and ToolError when the bench finds a fault or hangs.
         """
-        words = np.ascontiguousarray(words, np.int16)
-        self._require_hardware(words)
+        self._require_hardware(np.asarray(words))
+        words = np.ascontiguousarray(words, self.design.layout.dtype)
         sets = self._threshold_sets(thresholds)
         with tempfile.TemporaryDirectory(prefix="run.", dir=self.executable.parent) as scratch:
             folder = Path(scratch)
@@ -126,20 +126,19 @@ class Simulator:
             wall_s=wall_s,
         )
 
-    def _require_hardware(self, words: NDArray[np.int16]) -> None:
-        layout = self.design.words
-        if words.ndim != 2 or words.shape[1] != len(layout):
-            raise UserError(f"RTL simulation needs words (n, {len(layout)}), not {words.shape}")
-        low = [-(1 << (word.width - 1)) if word.signed and word.width else 0 for word in layout]
-        high = [(1 << (word.width - word.signed)) - 1 if word.width else 0 for word in layout]
-        outside = (words < np.array(low)) | (words > np.array(high))
+    def _require_hardware(self, words: NDArray[np.integer]) -> None:
+        layout = self.design.layout
+        if words.ndim != 2 or words.shape[1] != len(layout.words):
+            raise UserError(f"RTL simulation needs words (n, {len(layout.words)}), not {words.shape}")
+        outside = (words < layout.low) | (words > layout.high)
         if self.top == self.design.trigger_top:
             outside |= words != absent_to_zero(layout, words)
         if outside.any():
             event, column = (int(i) for i in np.argwhere(outside)[0])
+            word = layout.words[column]
             raise UserError(
-                f"RTL simulation: event {event}: {layout[column].name} = {words[event, column]} cannot be on "
-                f"the wires ({layout[column].width} bits, and zero where the object's pt is 0)"
+                f"RTL simulation: event {event}: {word.name} = {words[event, column]} cannot be on "
+                f"the wires ({word.width} bits, and zero where the object's pt is 0)"
             )
 
     def _threshold_sets(self, thresholds: ArrayLike) -> NDArray[np.int64]:
@@ -189,7 +188,7 @@ def build_simulator(
 
 def simulate(
     design: RtlDesign,
-    words: NDArray[np.int16],
+    words: NDArray[np.integer],
     thresholds: ArrayLike,
     folder: str | os.PathLike[str],
     pattern: Pattern = BACK_TO_BACK,
@@ -257,9 +256,7 @@ class _Tools:
 def _header(design: RtlDesign, top: str) -> str:
     """design.h: what the bench must know about the top."""
     is_trigger = top == design.trigger_top
-    ports = {"words": design.input_bits}
-    if is_trigger:
-        ports = {known.port: known.count * known.width for known in OBJECT_PORTS.values()}
+    ports = {port.name: port.width for port in design.ports} if is_trigger else {"words": design.input_bits}
     # The bench holds all ports in one array, each from a multiple of 32 bits on.
     starts, total = {}, 0
     for port, width in ports.items():
@@ -281,6 +278,7 @@ def _header(design: RtlDesign, top: str) -> str:
         "#include <cstdint>",
         '#include "Vdut.h"',
         f"constexpr bool IS_TRIGGER = {str(is_trigger).lower()};",
+        f"typedef {np.dtype(design.layout.dtype)}_t Word;",
         f"constexpr int N_WORDS = {len(design.words)};",
         f"constexpr int N_THRESHOLDS = {design.n_thresholds if is_trigger else 1};",
         f"constexpr uint32_t NEVER = {2 * design.never_fires - 1}u;",

@@ -74,7 +74,7 @@ def trace_network(network: Network, solver_options: dict[str, Any] | None = None
     return trace(inputs, score, keep_dead_inputs=True)
 
 
-def check_trace(network: Network, program: CombLogic, words: NDArray[np.int16]) -> int:
+def check_trace(network: Network, program: CombLogic, words: NDArray[np.integer]) -> int:
     """Compare alkaid's exact interpreter with the reference on `words`; returns the events compared.
 
     Raises UserError with the first event that differs. Words must be within the hardware widths.
@@ -127,8 +127,7 @@ class _Tracer:
         return [_overflow(_positive(_round(v, kind)), kind) for v in x]
 
     def shift(self, operation: Shift, x: Variables) -> Variables:
-        kind = self.types[operation.input]
-        plain = FixedType(kind.width, kind.integer, kind.signed)
+        plain = self.types[operation.input].plain
         return [cast(v * 2.0 ** -int(s), plain) for v, s in zip(x, operation.shift, strict=True)]
 
     def offset(self, operation: Offset, x: Variables) -> Variables:

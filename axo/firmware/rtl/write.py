@@ -1,8 +1,8 @@
 """Pipelined RTL of a network: raw hardware words in, score word and trigger bits out.
 
 Two tops are written from firmware_templates/rtl around the traced program: `<name>_core` (packed
-words to score word) and `<name>_trigger` (the global trigger's packed objects to one bit per
-run-time threshold). Both take a new event every clock.
+words to score word) and `<name>_trigger` (the trigger's own input ports, which follow from the network's
+layout, to one bit per run-time threshold). Both take a new event every clock.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import shutil
 import string
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from axo.errors import UserError
 from axo.files import write_json
 from axo.firmware.rtl.pipeline import cut_evenly
+from axo.firmware.rtl.ports import Port, RtlWord, describe_ports, place_words
 from axo.firmware.stimuli import extreme_words, random_words
-from axo.network import Network, Word, digest
+from axo.layout import Layout
+from axo.network import Network, digest
 
 if TYPE_CHECKING:
     from alkaid.types import CombLogic
@@ -38,29 +40,6 @@ DESIGN_FILE = "design.json"
 
 
 @dataclass(frozen=True)
-class ObjectPort:
-    """An input of the trigger top: `count` objects of `width` bits, fields as (first bit, bits).
-
-    An object of pt 0 is absent, all its words zero, unless `always_present`: a sum of pt 0 keeps its phi.
-    """
-
-    port: str
-    count: int
-    width: int
-    fields: dict[str, tuple[int, int]]
-    always_present: bool = False
-
-
-OBJECT_PORTS = {
-    "MET": ObjectPort("etm", 1, 32, {"pt": (0, 12), "phi": (12, 8)}, always_present=True),
-    "EG": ObjectPort("eg", 4, 32, {"pt": (0, 9), "eta": (9, 8), "phi": (17, 8)}),
-    "MU": ObjectPort("mu", 4, 64, {"phi": (0, 10), "pt": (10, 9), "eta": (23, 9)}),
-    "JET": ObjectPort("jet", 10, 32, {"pt": (0, 11), "eta": (11, 8), "phi": (19, 8)}),
-}
-"""The packed objects of the CMS global trigger (ETM for MET); eta is signed, all else unsigned."""
-
-
-@dataclass(frozen=True)
 class RtlConfig:
     """How to write the RTL.
 
@@ -68,7 +47,7 @@ class RtlConfig:
     is in the first piece) to the output registers (the comparison is in the last): the latency in
     cycles. `clock_mhz` is what the design is meant for: it changes no line of the RTL.
     `n_thresholds` None takes the network's number of working points, at least 1. `trigger` False
-    writes the core alone, for networks whose words are not the global trigger's.
+    writes the core alone.
     `solver_options` go to alkaid's solver for constant matrices. `fuse_adders` makes adders of three
     operands, which Vivado can lay into one row of LUTs; Yosys cannot and comes out larger and slower.
     """
@@ -94,28 +73,11 @@ class RtlConfig:
 
 
 @dataclass(frozen=True)
-class RtlWord:
-    """Where a word lies in the core's `words` port, and in an object port (if there is a trigger top).
-
-    `word` is its column in the event; `port`, `port_offset` place it in the trigger's object port and
-    `pt_word` is the column of its object's pt. A word of width 0 is on no wire.
-    """
-
-    word: int
-    name: str
-    width: int
-    signed: bool
-    offset: int
-    port: str | None = None
-    port_offset: int | None = None
-    pt_word: int | None = None
-
-
-@dataclass(frozen=True)
 class RtlDesign:
     """What was written. Latencies are clock cycles from valid_in to valid_out.
 
-    `files` are in compile order; `trigger_top` is None when the trigger top was not asked for.
+    `files` are in compile order; `trigger_top` is None, and there are no `ports`, when the trigger top
+    was not asked for.
     """
 
     name: str
@@ -124,7 +86,9 @@ class RtlDesign:
     files: tuple[Path, ...]
     core_top: str
     trigger_top: str | None
+    layout: Layout
     words: tuple[RtlWord, ...]
+    ports: tuple[Port, ...]
     score_bits: int
     n_thresholds: int
     stages: int
@@ -159,7 +123,7 @@ def write_rtl(
     network: Network,
     folder: str | os.PathLike[str],
     config: RtlConfig | None = None,
-    words: NDArray[np.int16] | None = None,
+    words: NDArray[np.integer] | None = None,
 ) -> RtlDesign:
     """Trace `network`, prove the trace on words, write the RTL into `folder` (replaced as a whole).
 
@@ -170,10 +134,10 @@ def write_rtl(
     """
     config = config or RtlConfig()
     folder = Path(folder)
-    layout = _layout(network, config.trigger)
+    places = _places(network, config.trigger)
     program = _trace(network, config)
     checked = _check(network, program, config, words)
-    design = _design(network, config, folder, layout, checked)
+    design = _design(network, config, folder, *places, checked)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
@@ -189,25 +153,10 @@ def write_rtl(
     return design
 
 
-def absent_to_zero(layout: Sequence[Word | RtlWord], words: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Words (n, n_words) as the trigger top sees them: all words of objects of pt 0 are 0.
-
-    `layout` names the columns: Network.words or RtlDesign.words.
-    """
-    words = words.copy()
-    column = {word.name: index for index, word in enumerate(layout)}
-    for name, index in column.items():
-        pt = _absence_column(name, column)
-        if pt is not None:
-            words[words[:, pt] == 0, index] = 0
-    return words
-
-
-def _absence_column(word_name: str, column: dict[str, int]) -> int | None:
-    """Column of the pt that says whether the word's object is there; None for one that always is."""
-    name = word_name.rpartition("_")[0]
-    known = OBJECT_PORTS.get(name.rstrip("0123456789"))
-    return None if known and known.always_present else column.get(f"{name}_pt")
+def absent_to_zero(layout: Layout, words: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Words (n, n_words) as the trigger top sees them: all words of objects that are absent are 0."""
+    columns = layout.presence_columns
+    return np.where((columns < 0) | (words[:, columns] > 0), words, 0).astype(words.dtype)
 
 
 def _trace(network: Network, config: RtlConfig) -> CombLogic:
@@ -220,7 +169,7 @@ def _trace(network: Network, config: RtlConfig) -> CombLogic:
     return trace_network(network, config.solver_options)
 
 
-def _check(network: Network, program: CombLogic, config: RtlConfig, words: NDArray[np.int16] | None) -> int:
+def _check(network: Network, program: CombLogic, config: RtlConfig, words: NDArray[np.integer] | None) -> int:
     from axo.firmware.rtl.trace import check_trace
 
     generator = np.random.default_rng(0)
@@ -235,7 +184,12 @@ def _check(network: Network, program: CombLogic, config: RtlConfig, words: NDArr
 
 
 def _design(
-    network: Network, config: RtlConfig, folder: Path, layout: tuple[RtlWord, ...], checked: int
+    network: Network,
+    config: RtlConfig,
+    folder: Path,
+    words: tuple[RtlWord, ...],
+    ports: tuple[Port, ...],
+    checked: int,
 ) -> RtlDesign:
     name = re.sub(r"\W", "_", network.name)
     name = name if name[:1].isalpha() else f"n_{name}"
@@ -246,7 +200,9 @@ def _design(
         files=(),
         core_top=f"{name}_core",
         trigger_top=f"{name}_trigger" if config.trigger else None,
-        words=layout,
+        layout=network.layout,
+        words=words,
+        ports=ports,
         score_bits=network.score_type.width,
         n_thresholds=_n_thresholds(network, config),
         stages=config.stages,
@@ -267,39 +223,10 @@ def _n_thresholds(network: Network, config: RtlConfig) -> int:
     return n_thresholds
 
 
-def _layout(network: Network, trigger: bool) -> tuple[RtlWord, ...]:
-    """Place every word; with `trigger`, each must be a field of a global-trigger object as it is."""
-    column = {word.name: index for index, word in enumerate(network.words)}
-    words, offset = [], 0
-    for index, word in enumerate(network.words):
-        place = _object_field(network, word) if trigger and word.width else {}
-        if place:
-            place["pt_word"] = _absence_column(word.name, column)
-        words.append(RtlWord(index, word.name, word.width, word.signed, offset, **place))
-        offset += word.width
-    if not offset:
+def _places(network: Network, trigger: bool) -> tuple[tuple[RtlWord, ...], tuple[Port, ...]]:
+    if not any(word.width for word in network.words):
         raise UserError(f"network {network.name!r}: no word has a hardware width; there is no RTL to it")
-    return tuple(words)
-
-
-def _object_field(network: Network, word: Word) -> dict[str, Any]:
-    match = re.fullmatch(r"([A-Z]+)(\d*)_(pt|eta|phi)", word.name)
-    known = OBJECT_PORTS.get(match[1]) if match else None
-    index = int(match[2] or 0) if match else 0
-    if match is None or known is None or index >= known.count or match[3] not in known.fields:
-        raise UserError(
-            f"network {network.name!r}: word {word.name!r} is in no global-trigger object; "
-            "write the core alone (trigger: false)"
-        )
-    first, width = known.fields[match[3]]
-    signed = match[3] == "eta"
-    if (word.width, word.signed) != (width, signed):
-        raise UserError(
-            f"network {network.name!r}: word {word.name!r} has {word.width} bits "
-            f"({'signed' if word.signed else 'unsigned'}), the global trigger's has {width} "
-            f"({'signed' if signed else 'unsigned'}); write the core alone (trigger: false)"
-        )
-    return {"port": known.port, "port_offset": index * known.width + first}
+    return place_words(network.layout, trigger)
 
 
 def _write_files(
@@ -378,6 +305,11 @@ def _fields(network: Network, program: CombLogic, design: RtlDesign) -> dict[str
     score_low, score_width = _score_place(network, program)
     live = [word for word, bits in zip(design.words, program.inp_kifs.sum(axis=0), strict=True) if bits]
     threshold_bits = design.score_bits + 1
+    presence = {
+        word.present: design.words[word.pt_word]
+        for word in design.words
+        if word.present is not None and word.pt_word is not None
+    }
     index_bits = max((design.n_thresholds - 1).bit_length(), 1)
     common = {
         "name": design.name,
@@ -403,7 +335,9 @@ def _fields(network: Network, program: CombLogic, design: RtlDesign) -> dict[str
     }
     trigger = {
         **common,
-        "layout": "\n".join(_object_comments(syntax)),
+        "inputs": "\n".join(
+            f"{syntax.comment} {line}" for line in describe_ports(design.layout, design.ports)
+        ),
         "never": design.never_fires,
         "n_thresholds": design.n_thresholds,
         "trigger_msb": design.n_thresholds - 1,
@@ -411,11 +345,9 @@ def _fields(network: Network, program: CombLogic, design: RtlDesign) -> dict[str
         "threshold_msb": threshold_bits - 1,
         "index_bits": index_bits,
         "index_msb": index_bits - 1,
-        "object_ports": "\n".join(
-            syntax.port(known.port, known.count * known.width) for known in OBJECT_PORTS.values()
-        ),
-        "presence": "\n".join(syntax.present(*place) for place in _objects()),
-        "presence_signals": "\n".join(syntax.present_signal(port, i) for port, i, _, _ in _objects()),
+        "object_ports": "\n".join(syntax.port(port.name, port.width) for port in design.ports),
+        "presence": "\n".join(syntax.present(name, _source(syntax, pt)) for name, pt in presence.items()),
+        "presence_signals": "\n".join(map(syntax.present_signal, presence)),
         "unpack": "\n".join(_unpack(syntax, design)),
     }
     return {"core": core, "trigger": trigger}
@@ -438,33 +370,19 @@ def _copies(syntax: _Syntax, live: list[RtlWord]) -> Iterator[str]:
         offset += word.width
 
 
-def _objects() -> Iterator[tuple[str, int, int, int]]:
-    """Port, object number, first bit of pt, bits of pt, of all objects that can be absent."""
-    for known in OBJECT_PORTS.values():
-        if known.always_present:
-            continue
-        first, bits = known.fields["pt"]
-        for index in range(known.count):
-            yield known.port, index, index * known.width + first, bits
-
-
-def _object_comments(syntax: _Syntax) -> Iterator[str]:
-    for known in OBJECT_PORTS.values():
-        fields = ", ".join(
-            f"{name} {first}-{first + bits - 1}" for name, (first, bits) in known.fields.items()
-        )
-        yield f"{syntax.comment}   {known.port}: {known.count} x {known.width} bits: {fields}"
+def _source(syntax: _Syntax, word: RtlWord) -> str:
+    """Where `word` comes in."""
+    assert word.port is not None and word.port_offset is not None
+    return syntax.slice(word.port, word.port_offset, word.width)
 
 
 def _unpack(syntax: _Syntax, design: RtlDesign) -> Iterator[str]:
-    width_of = {known.port: known.width for known in OBJECT_PORTS.values()}
     for word in design.words:
-        if word.port is None or word.port_offset is None:
+        if word.port is None:
             continue
-        source = syntax.slice(word.port, word.port_offset, word.width)
-        if word.pt_word is not None and not word.name.endswith("_pt"):
-            present = syntax.present_name(word.port, word.port_offset // width_of[word.port])
-            source = syntax.where(present, source, word.width)
+        source = _source(syntax, word)
+        if word.present:
+            source = syntax.where(word.present, source, word.width)
         yield syntax.assign(syntax.slice("words", word.offset, word.width), source)
 
 
@@ -481,14 +399,11 @@ class _Verilog:
     def port(self, name: str, width: int) -> str:
         return f"    input  wire [{width - 1}:0] {name},"
 
-    def present_name(self, port: str, index: int) -> str:
-        return f"{port}{index}_present"
+    def present_signal(self, name: str) -> str:
+        return f"    wire {name};"
 
-    def present_signal(self, port: str, index: int) -> str:
-        return f"    wire {self.present_name(port, index)};"
-
-    def present(self, port: str, index: int, first: int, bits: int) -> str:
-        return f"    wire {self.present_name(port, index)} = |{self.slice(port, first, bits)};"
+    def present(self, name: str, pt: str) -> str:
+        return f"    wire {name} = |{pt};"
 
     def where(self, condition: str, source: str, width: int) -> str:
         return f"{condition} ? {source} : {width}'d0"
@@ -512,11 +427,10 @@ class _Vhdl(_Verilog):
     def port(self, name: str, width: int) -> str:
         return f"        {name} : in std_logic_vector({width - 1} downto 0);"
 
-    def present_signal(self, port: str, index: int) -> str:
-        return f"    signal {self.present_name(port, index)} : boolean;"
+    def present_signal(self, name: str) -> str:
+        return f"    signal {name} : boolean;"
 
-    def present(self, port: str, index: int, first: int, bits: int) -> str:
-        name, pt = self.present_name(port, index), self.slice(port, first, bits)
+    def present(self, name: str, pt: str) -> str:
         return f"    {name} <= unsigned({pt}) /= 0;"
 
     def where(self, condition: str, source: str, width: int) -> str:
@@ -534,6 +448,7 @@ _VERILOG, _VHDL = _Verilog(), _Vhdl()
 
 def _write_design(design: RtlDesign, folder: Path) -> None:
     """The design as JSON beside its files, paths relative."""
-    document = asdict(design)
-    document.pop("folder")
+    document = {key: value for key, value in vars(design).items() if key not in ("folder", "layout")}
+    document |= {key: [asdict(item) for item in document[key]] for key in ("words", "ports")}
+    document["layout"] = {"name": design.layout.name, "sha256": design.layout.digest}
     write_json(folder / DESIGN_FILE, {**document, "files": [file.name for file in design.files]})

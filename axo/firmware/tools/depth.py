@@ -16,9 +16,11 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -240,26 +242,17 @@ class _Tracer:
         self.arrival[bit], self.luts[bit], self.previous[bit] = time, 0, None
 
     def _combinational_order(self) -> list[int]:
-        """Kahn's topological order of the combinational cells."""
-        waiting: dict[int, int] = {}
-        readers: dict[int, list[int]] = defaultdict(list)
+        """The combinational cells, each behind all that drive its inputs."""
+        drivers: dict[int, set[int]] = {}
         for index, cell in enumerate(self.cells):
             if _is_combinational(cell):
                 sources = {self.driver[bit] for bit in cell["inputs"] if bit in self.driver}
-                sources = {source for source in sources if _is_combinational(self.cells[source])}
-                waiting[index] = len(sources)
-                for source in sources:
-                    readers[source].append(index)
-        order = [index for index, count in waiting.items() if count == 0]
-        for index in order:
-            for reader in readers[index]:
-                waiting[reader] -= 1
-                if waiting[reader] == 0:
-                    order.append(reader)
-        if len(order) != len(waiting):
-            stuck = next(index for index, count in waiting.items() if count)
-            raise UserError(f"a combinational loop runs through or into cell {self.names[stuck]!r}")
-        return order
+                drivers[index] = {source for source in sources if _is_combinational(self.cells[source])}
+        try:
+            return list(TopologicalSorter(drivers).static_order())
+        except CycleError as error:
+            stuck = error.args[1][0]
+            raise UserError(f"a combinational loop runs through cell {self.names[stuck]!r}") from None
 
     def _propagate(self, cell: Cell) -> None:
         if cell["type"] in CARRY4_PER_CELL:
@@ -383,30 +376,24 @@ class _Tracer:
         rows, columns = np.array(edges, int).reshape(-1, 2).T
         graph = csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(count, count))
         n_groups, group = connected_components(graph, directed=True, connection="strong")
-        steps = np.zeros(n_groups, int)
+        steps = np.zeros(n_groups, np.int64)
         np.maximum.at(steps, group, [_steps(cell) for cell in self.cells])
-        level = _longest(
-            n_groups, steps, set(zip(group[rows].tolist(), group[columns].tolist(), strict=True))
-        )
+        level = _longest(steps, set(zip(group[rows].tolist(), group[columns].tolist(), strict=True)))
         return {bit: int(level[group[index]]) for bit, index in self.driver.items()}
 
 
-def _longest(n_groups: int, steps: np.ndarray, edges: set[tuple[int, int]]) -> np.ndarray:
-    """Largest sum of `steps` over the paths that end in each group of an acyclic graph."""
-    readers: dict[int, list[int]] = defaultdict(list)
-    waiting = np.zeros(n_groups, int)
+def _longest(steps: NDArray[np.int64], edges: set[tuple[int, int]]) -> NDArray[np.int64]:
+    """Largest sum of `steps` (groups,) over the paths that end in each group of an acyclic graph.
+
+    `edges` are pairs of a group and one that reads it; a group that reads itself is no edge.
+    """
+    sources: dict[int, set[int]] = {group: set() for group in range(len(steps))}
     for source, reader in edges:
         if source != reader:
-            readers[source].append(reader)
-            waiting[reader] += 1
+            sources[reader].add(source)
     total = steps.copy()
-    order = np.flatnonzero(waiting == 0).tolist()
-    for source in order:
-        for reader in readers[source]:
-            total[reader] = max(total[reader], total[source] + steps[reader])
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                order.append(reader)
+    for reader in TopologicalSorter(sources).static_order():
+        total[reader] += max((total[source] for source in sources[reader]), default=0)
     return total
 
 

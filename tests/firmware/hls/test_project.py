@@ -24,7 +24,10 @@ from axo.firmware.hls.project import (
     trace_emulator,
     write_project,
 )
-from axo.network import PT_COLUMNS, Dense, FixedType, Linear, SumOfSquares, evaluate
+from axo.layout import Kind, Layout, Quantity
+from axo.network import Dense, FixedType, Linear, SumOfSquares, evaluate
+from tests.cms_words import PT_COLUMNS
+from tests.firmware.any_layouts import network_on
 from tests.firmware.small_networks import any_words, autoencoder
 from tests.network.strategies import encoder_decoders, networks, production_networks, words_for
 
@@ -73,6 +76,37 @@ def test_every_tensor_of_the_cpp_is_that_of_the_reference(small_project, compile
     assert tensors.keys() == reference.keys()
     for name, values in reference.items():
         np.testing.assert_array_equal(tensors[name], values, err_msg=name)
+
+
+WIDE = Layout(
+    "wide",
+    "a test",
+    (
+        Kind("A", 2, (Quantity("pt", "pt", 20), Quantity("eta", "eta", 9, True))),
+        Kind("B", 1, (Quantity("", "flag", 1),)),
+    ),
+)
+
+
+def test_words_wider_than_16_bits_are_exact_on_any_int32(compiler, tmp_path):
+    """Through the emulator and, with 32-bit golden vectors, the vendor's test bench."""
+    network = network_on(WIDE)
+    generator = np.random.default_rng(4)
+    low, high = WIDE.low, WIDE.high
+    inside = generator.integers(low, high + 1, (2000, len(low)))
+    words = np.concatenate([inside, generator.integers(-(1 << 31), 1 << 31, inside.shape)])
+    project = write_project(network, tmp_path / "hls", words=words[::20])
+    compile_emulator(project)
+    assert_equal(network, words, run_emulator(project, words))
+    assert (
+        "ap_fixed<32,32,AP_TRN,AP_WRAP> t0_words_t"
+        in (project.folder / f"firmware/{project.name}_path.h").read_text()
+    )
+    bench = compile_test_bench(project)
+    done = subprocess.run([bench], cwd=project.folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "INFO: 200 events, 0 mismatches\n")
+    with pytest.raises(ValueError, match="fit in int32"):
+        run_emulator(project, words + (1 << 31))
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
 from axo.firmware.stimuli import extreme_words, random_words
 from axo.firmware.tools.run import ToolError
 from axo.layout import layout_of_words
-from axo.network import PT_COLUMNS, Word, evaluate
+from axo.network import Word, evaluate
+from tests.cms_words import PT_COLUMNS
 from tests.firmware.rtl_networks import trigger_network
 
 
@@ -31,7 +32,7 @@ def hardware_words(network, n_events, seed=1):
         random_words(network, n_events // 2, generator),
         extreme_words(network, n_events // 2, generator),
     ]
-    return absent_to_zero(network.words, np.concatenate(words))
+    return absent_to_zero(network.layout, np.concatenate(words))
 
 
 def check(network, words, result):
@@ -84,12 +85,12 @@ def test_words_that_cannot_be_on_the_wires_are_refused(small):
     network, design, simulator = small
     column = {word.name: index for index, word in enumerate(design.words)}
     words = hardware_words(network, 10)
-    words[7, column["JET9_pt"]] = 2048
-    with pytest.raises(UserError, match="event 7: JET9_pt = 2048"):
+    words[7, column["JET2_pt"]] = 2048
+    with pytest.raises(UserError, match="event 7: JET2_pt = 2048"):
         simulator.run(words, [1, 2, 3])
-    words[7, column["JET9_pt"]] = 0
-    words[7, column["JET9_eta"]] = 5
-    with pytest.raises(UserError, match="event 7: JET9_eta = 5"):
+    words[7, column["JET2_pt"]] = 0
+    words[7, column["JET2_eta"]] = 5
+    with pytest.raises(UserError, match="event 7: JET2_eta = 5"):
         simulator.run(words, [1, 2, 3])
 
 
@@ -122,7 +123,7 @@ FAULTS = {
     ),
     3: ("valid_next & ~rst & (", "(fault[0] == 3 | valid_next & ~rst) & ("),
     4: (">= threshold)", ">= threshold + (fault[0] == 4))"),
-    5: ("jet9_present ?", "(jet9_present | fault[0] == 5) ?"),
+    5: ("jet2_present ?", "(jet2_present | fault[0] == 5) ?"),
     6: ("if (rst) threshold", "if (rst && fault[0] != 6) threshold"),
 }
 
@@ -221,7 +222,7 @@ def test_golden_network_through_the_trigger(golden_network, golden_vectors, tmp_
     low = np.array([word.min_int for word in golden_network.words])
     high = np.array([word.max_int for word in golden_network.words])
     fits = ((vectors >= low) & (vectors <= high)).all(axis=1)
-    fits &= (vectors == absent_to_zero(golden_network.words, vectors)).all(axis=1)
+    fits &= (vectors == absent_to_zero(golden_network.layout, vectors)).all(axis=1)
     assert fits.sum() > 13_000
     words = np.concatenate([vectors[fits], hardware_words(golden_network, 20_000)])
     design = write_rtl(golden_network, tmp_path / "rtl", RtlConfig(n_thresholds=4))

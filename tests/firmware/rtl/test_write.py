@@ -1,6 +1,5 @@
 """The traced program against the reference, and what is written from it."""
 
-import dataclasses
 import itertools
 import json
 import shutil
@@ -15,9 +14,8 @@ from axo.errors import UserError
 from axo.firmware.rtl.trace import check_trace, trace_network
 from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
 from axo.firmware.stimuli import extreme_words, random_words
-from axo.layout import layout_of_words
+from axo.layout import find_layout
 from axo.network import (
-    CMS_WORDS,
     Dense,
     Dot,
     FixedType,
@@ -27,7 +25,6 @@ from axo.network import (
     Shift,
     Subtract,
     SumOfSquares,
-    Word,
     analyse,
     evaluate,
     read_network,
@@ -176,24 +173,16 @@ def test_words_of_no_width_are_on_no_wire(tmp_path):
     by_name = {word.name: word for word in design.words}
     assert by_name["MET_eta"].width == 0
     assert design.input_bits == sum(word.width for word in network.words)
-    # Muon 3: eta in bits 23-31 of the fourth 64-bit object.
-    assert (by_name["MU3_eta"].port, by_name["MU3_eta"].port_offset) == ("mu", 3 * 64 + 23)
+    # Muon 1: eta in bits 23-31 of the second 64-bit object.
+    assert (by_name["MU1_eta"].port, by_name["MU1_eta"].port_offset) == ("mu", 64 + 23)
 
 
-def test_words_that_are_no_trigger_objects_need_a_core_alone(tmp_path):
+def test_words_of_no_known_meaning_have_a_trigger_top_too(tmp_path):
     network = word_network(Linear("score", "words", FixedType(7, 7, False)))
-    with pytest.raises(UserError, match="'w0' is in no global-trigger object"):
-        write_rtl(network, tmp_path / "rtl")
-    assert write_rtl(network, tmp_path / "rtl", RtlConfig(trigger=False, stages=1)).top == "plain_core"
-
-
-def test_words_of_another_width_need_a_core_alone(tmp_path):
-    network = trigger_network()
-    wide = dataclasses.replace(
-        network, layout=layout_of_words([Word("MET_pt", 13, False), *network.words[1:]])
-    )
-    with pytest.raises(UserError, match=r"'MET_pt' has 13 bits .* has 12"):
-        write_rtl(wide, tmp_path / "rtl")
+    design = write_rtl(network, tmp_path / "rtl", RtlConfig(stages=1))
+    assert design.top == "plain_trigger" and [(p.name, p.width) for p in design.ports] == [("w0", 8)]
+    alone = write_rtl(network, tmp_path / "rtl", RtlConfig(trigger=False, stages=1))
+    assert alone.top == "plain_core" and not alone.ports
 
 
 def test_values_coarser_than_the_range_saturate():
@@ -262,7 +251,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_absent_objects_are_zero():
     words = np.arange(1, 58, dtype=np.int16)[None].repeat(2, axis=0)
     words[1, 3] = 0  # EG0_pt
-    zeroed = absent_to_zero(CMS_WORDS, words)
+    zeroed = absent_to_zero(find_layout("cms_axol1tl"), words)
     assert (zeroed[0] == words[0]).all()
     assert zeroed[1, 3:6].tolist() == [0, 0, 0] and (zeroed[1, 6:] == words[1, 6:]).all()
 

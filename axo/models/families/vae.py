@@ -125,9 +125,11 @@ class Vae:
         self._decode_pt = keras.layers.Dense(
             objects.count, use_bias=False, kernel_initializer="orthogonal", kernel_constraint=_Orthonormal()
         )
+        angles = sum(self._sizes()[1:])
         self._decode_angles = keras.Sequential(
-            [keras.layers.Dense(n, "relu") for n in config.decoder]
-            + [keras.layers.Dense(len(self._with_eta) + 2 * len(self._with_phi))]
+            [keras.layers.Dense(n, "relu") for n in (config.decoder if angles else ())]
+            # Objects that point nowhere (an image) have nothing to decode.
+            + [keras.layers.Dense(angles) if angles else keras.layers.Lambda(lambda latent: latent[:, :0])]
         )
         for decoder in (self._decode_pt, self._decode_angles):
             decoder.build((None, config.latent))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from axo.decorrelators.information import rank_bins
 from axo.decorrelators.method import Arrays
 from axo.errors import UserError
+from axo.events import Events
 from axo.models.backend import import_tensorflow
 from axo.physics.variables import PRIMARY, check_name, trigger_variables
 
@@ -66,26 +67,24 @@ class Decade:
 
     def prepare(
         self,
-        words: NDArray[np.int16],
+        events: Events,
         frequency: NDArray[np.float64] | None = None,
-        pileup: NDArray[Any] | None = None,
     ) -> Arrays:
         """Bins of `variables` (n, k) and of `drawn` (n, m), uint8; weights of zero bias (n,) float32."""
-        drawn = np.ones(len(words)) if frequency is None else frequency
+        drawn = np.ones(len(events)) if frequency is None else frequency
         return (
-            self._bins(words, pileup, self.config.variables, np.ones(len(words))),
-            self._bins(words, pileup, self.config.drawn, drawn),
+            self._bins(events, self.config.variables, np.ones(len(events))),
+            self._bins(events, self.config.drawn, drawn),
             (1 / drawn).astype(np.float32),
         )
 
     def _bins(
         self,
-        words: NDArray[np.int16],
-        pileup: NDArray[Any] | None,
+        events: Events,
         names: Iterable[str],
         weights: NDArray[np.float64],
     ) -> NDArray[np.uint8]:
-        values = trigger_variables(words, list(names), pileup)
+        values = trigger_variables(events, list(names))
         bins = np.zeros(values.shape, np.uint8)
         for column, variable in enumerate(values.T):
             bins[:, column] = rank_bins(variable, self.config.bins, weights)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from axo.decorrelators.information import rank_bins
 from axo.decorrelators.method import Arrays
 from axo.errors import UserError
+from axo.events import Events
 from axo.models.backend import import_tensorflow
 from axo.physics.variables import PRIMARY, check_name, trigger_variables
 
@@ -53,13 +54,12 @@ class Disco:
 
     def prepare(
         self,
-        words: NDArray[np.int16],
+        events: Events,
         frequency: NDArray[np.float64] | None = None,
-        pileup: NDArray[Any] | None = None,
     ) -> Arrays:
         """Ranks of the variables (n, k) float32, and the events' weights when drawn (n,) float32."""
-        drawn = np.ones(len(words)) if frequency is None else 1 / frequency
-        values = trigger_variables(words, self.config.variables, pileup)
+        drawn = np.ones(len(events)) if frequency is None else 1 / frequency
+        values = trigger_variables(events, self.config.variables)
         ranks = np.stack([rank_bins(column, RANKS, drawn) / RANKS for column in values.T], axis=1)
         return ranks.astype(np.float32), drawn.astype(np.float32)
 

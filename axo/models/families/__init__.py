@@ -1,0 +1,1 @@
+"""Model families: one file each, its class named FAMILY (see axo.models.family)."""
