@@ -57,9 +57,8 @@ def import_hls(
     `scales` is the file with ad_shift and ad_offsets (default: scales.h in the folder or the one above);
     with `scale_inputs` false the network reads the words as they are. The two types default to the
     typedefs ``resultsq_t`` and ``unscaled_t``. `pt_convention` is HALF_KEPT, as in the firmware, or
-    WHOLE_GEV, as in old test vectors (only with `scale_inputs`). `layout` is that of the words it
-    reads (default: AXOL1TL's). Raises UserError naming file and line of what cannot be expressed, or what
-    is missing.
+    WHOLE_GEV, as in old test vectors (only with `scale_inputs`). Raises UserError naming file and line of
+    what cannot be expressed, or what is missing.
     """
     if pt_convention != HALF_KEPT and not scale_inputs:
         raise UserError(

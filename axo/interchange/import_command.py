@@ -2,7 +2,7 @@
 
   axo import AXOL1TL_v5/NN --output axol1tl_v5.network.json
   axo import AXOL1TL_v3/NN --pt-convention whole-gev --output as_in_old_vectors.network.json
-  axo import myproject --scales none --score-type "ap_ufixed<18,14>" --output mine.network.json
+  axo import project --scales none --score-type "ap_ufixed<18,14>" --layout my.yaml --output mine.json
   axo import cicada_ctp7.json --output cicada.network.json
 
 Of a folder are read the top function's layer calls, types, sizes and weights, and the CMS scales.h
@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", required=True, help="write the network file here")
     parser.add_argument("--name", help="name of the network (default: that of the top function or file)")
-    parser.add_argument("--layout", help="layout of the words, a name or a YAML file (default: cms_axol1tl)")
     parser.add_argument(
         "--scales", metavar="FILE", help="scales.h, or none: the network reads the words as they are"
     )
@@ -45,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pt-convention",
         choices=("half-kept", "whole-gev"),
         help="what the network makes of the half GeV of pt words (default: half-kept)",
+    )
+    parser.add_argument(
+        "--layout",
+        help="what it reads: a shipped layout (axo layouts lists them) or a YAML file (default: cms_axol1tl)",
     )
 
 
@@ -90,5 +93,5 @@ def _from_firmware(args: argparse.Namespace) -> Network:
         FixedType.parse(args.score_type) if args.score_type else None,
         FixedType.parse(args.unscaled_type) if args.unscaled_type else None,
         CONVENTIONS.get(args.pt_convention, HALF_KEPT),
-        find_layout(args.layout) if args.layout else None,
+        find_layout(args.layout or "cms_axol1tl"),
     )

@@ -175,7 +175,7 @@ def test_the_layout_of_the_words_can_be_chosen(tmp_path, golden, capsys):
     assert read_network(out).layout.name == "mine"
     capsys.readouterr()
     assert main([*command, "atlas_gelato"]) == 2
-    assert "reads 57 numbers, but there are 44 words in layout 'atlas_gelato'" in capsys.readouterr().err
+    assert "reads 57 numbers, but layout 'atlas_gelato' has 44 words" in capsys.readouterr().err
 
 
 def test_constants_are_what_the_constructor_of_ap_fixed_makes_of_them(tmp_path, golden):
@@ -216,7 +216,12 @@ def test_constants_are_what_the_constructor_of_ap_fixed_makes_of_them(tmp_path, 
             "result_t a[8],\n result_t layer_out[8]",
             "one input and one",
         ),
-        ("model.cpp", r"input_3\[N_INPUT_1_1\]", "input_3[56]", "reads 56 numbers, but there are 57 words"),
+        (
+            "model.cpp",
+            r"input_3\[N_INPUT_1_1\]",
+            "input_3[56]",
+            r"reads 56 numbers, but layout .cms_axol1tl. has 57 words",
+        ),
         (
             "parameters.h",
             r"nnet::latency",

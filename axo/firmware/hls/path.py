@@ -10,6 +10,7 @@ from axo.firmware.hls.core import Core
 from axo.network import (
     WORDS,
     Dot,
+    FixedType,
     Linear,
     Offset,
     Operation,

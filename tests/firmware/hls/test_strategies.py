@@ -36,6 +36,7 @@ from tests.firmware.small_networks import any_words, autoencoder
 from tests.network.strategies import encoder_decoders, production_networks, words_for
 
 OTHERS = [name for name in STRATEGIES if name != "latency"]
+EACH = ["latency", *(pytest.param(s, marks=pytest.mark.slow) for s in OTHERS)]
 
 
 def write(folder, strategy, network=None, backend="vitis"):
@@ -68,7 +69,7 @@ def test_a_strategy_is_exact_on_any_int16(compiler, small_project):
     assert_exact(small_project, any_words(small_project.network, 4000))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", EACH)
 def test_accumulators_that_wrap_are_exact(compiler, tmp_path, strategy):
     """As production networks have them: too narrow for what the bounds allow, and for some of these words."""
     network = autoencoder()
@@ -95,7 +96,7 @@ def test_gelato_is_what_its_published_verilog_gives(compiler, shared, tmp_path):
         np.testing.assert_array_equal(run_emulator(project, vectors["x"]).embedding_word, vectors["z_word"])
 
 
-@pytest.mark.parametrize("strategy", ["latency", *(pytest.param(s, marks=pytest.mark.slow) for s in OTHERS)])
+@pytest.mark.parametrize("strategy", EACH)
 def test_cicada_gives_the_recorded_scores(compiler, shared, tmp_path, strategy):
     """Dense, batch normalisation, ReLU, dense: the accumulator of the first wraps."""
     network = read_cicada_network(shared / "golden/cicada_ctp7.json")
@@ -131,7 +132,7 @@ def scaled_network():
     return dataclasses.replace(network, operations=tuple(operations))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", EACH)
 def test_scales_inside_and_outside_of_hls4ml_are_exact(compiler, tmp_path, strategy):
     network = scaled_network()
     project = write(tmp_path / "hls", strategy, network)
