@@ -171,7 +171,7 @@ def read_training(name: str, folder: str | None = None) -> tuple[Config, Any]:
         raise UserError(f"{path}: family: {error}") from error
     if config.decorrelation is not None:
         make_method(config.decorrelation, f"{path}: decorrelation")
-    model = parse(family.Config, config.model, f"{path}: model")
+    model: Any = parse(family.Config, config.model, f"{path}: model")
     try:
         layout = config.inputs.network_layout()
     except UserError as error:

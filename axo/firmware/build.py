@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +115,7 @@ def _evaluate(context: Context, name: str, evaluation: Evaluation) -> Evaluated:
 
 def _show_mismatches(context: Context, results: Sequence[Result], comparisons: Sequence[Comparison]) -> str:
     wrong = {name for entry in comparisons if entry.mismatches for name in (entry.first, entry.second)}
-    traces: dict[str, Callable[[NDArray[np.int16]], Mapping[str, Ints]]] = {
+    traces: dict[str, Callable[[NDArray[np.integer[Any]]], Mapping[str, Ints]]] = {
         name: partial(module.trace, context)
         for name, module in evaluations().items()
         if isinstance(module, Traced) and wrong & set(module.TRACES)

@@ -11,53 +11,16 @@ import numpy as np
 from axo.errors import UserError
 from axo.files import read_json
 from axo.layout import find_layout
-from axo.layout.cms import OBJECTS
-from axo.network.convention import HALF_KEPT, halving, pt_in_gev
+from axo.network.convention import HALF_KEPT, scaled_inputs
 from axo.network.network import Network
 from axo.network.operations import (
-    WORDS,
     Dense,
     Linear,
-    Offset,
     Operation,
     Relu,
-    Shift,
     SumOfSquares,
 )
-from axo.network.types import FixedType, Ints
-
-
-def halved_pt() -> Shift:
-    """Whole GeV: pt words // 2, all others as they are, as CMSSW's emulator did before January 2026."""
-    return Shift("halved", WORDS, halving(find_layout("cms_axol1tl")))
-
-
-def scaled_inputs(
-    unscaled_type: FixedType,
-    offset: Ints,
-    offset_type: FixedType,
-    shift: Ints,
-    input_type: FixedType,
-    pt_convention: str = HALF_KEPT,
-) -> list[Operation]:
-    """From the words to ``network_input``: (word - offset) >> shift, the pt words halved before.
-
-    As scaleNNInputs of the AXOL1TL emulators (cms-hls4ml/AXOL1TL) does; `offset` and `shift` are
-    (57,) integers, the offsets in units of their type's last bit. UserError when `unscaled_type` has
-    no bit for the half GeV that `pt_convention` keeps.
-    """
-    if pt_convention == HALF_KEPT and unscaled_type.fraction < 1:
-        raise UserError(
-            f"inputs of type {unscaled_type} have no bit for the half GeV that the firmware keeps: "
-            "ask for whole GeV"
-        )
-    return [
-        *pt_in_gev(find_layout("cms_axol1tl"), pt_convention),
-        Linear("unscaled", "halved", unscaled_type),
-        Offset("centred", "unscaled", offset, offset_type, unscaled_type),
-        Shift("scaled", "centred", shift),
-        Linear("network_input", "scaled", input_type),
-    ]
+from axo.network.types import FixedType
 
 
 def read_cms_network(
@@ -78,15 +41,18 @@ def read_cms_network(
 
 
 def _network(description: dict[str, Any], name: str, pt_convention: str) -> Network:
-    if tuple(description["inputs"]) != OBJECTS:
-        raise UserError(f"inputs {description['inputs']} are not the 19 objects {', '.join(OBJECTS)}")
+    layout = find_layout("cms_axol1tl")
+    objects = [item.name for item in layout.objects]
+    if description["inputs"] != objects:
+        raise UserError(f"inputs {description['inputs']} are not the objects {', '.join(objects)}")
     operations = scaled_inputs(
+        layout,
+        pt_convention,
         FixedType(**description["unscaled_type"]),
         np.array(description["offset"], np.int64),
         FixedType(**description["offset_type"]),
         np.array(description["shift"], np.int64),
         FixedType(**description["input_type"]),
-        pt_convention,
     )
     for index, layer in enumerate(description["layers"]):
         build = _LAYERS.get(layer["op"])
@@ -102,7 +68,7 @@ def _network(description: dict[str, Any], name: str, pt_convention: str) -> Netw
     )
     return Network(
         name,
-        find_layout("cms_axol1tl"),
+        layout,
         tuple(operations),
         "score",
         embedding,

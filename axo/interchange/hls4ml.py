@@ -20,11 +20,9 @@ from os import PathLike
 from pathlib import Path
 
 from axo.errors import UserError
-from axo.interchange.axol1tl import scaled_inputs
 from axo.interchange.hls4ml_source import File, Unit
-from axo.layout import find_layout
-from axo.layout.cms import CMS_WORDS
-from axo.network.convention import HALF_KEPT
+from axo.layout import Layout, find_layout
+from axo.network.convention import HALF_KEPT, scaled_inputs
 from axo.network.network import Network
 from axo.network.operations import (
     WORDS,
@@ -50,8 +48,11 @@ def import_hls(
     score_type: FixedType | None = None,
     unscaled_type: FixedType | None = None,
     pt_convention: str = HALF_KEPT,
+    layout: Layout | None = None,
 ) -> Network:
-    """Import the hls4ml project or its firmware folder `folder`.
+    """Import the hls4ml project or its firmware folder `folder`, whose inputs are the words of `layout`.
+
+    Without `layout` they are those of CMS's AXOL1TL.
 
     `scales` is the file with ad_shift and ad_offsets (default: scales.h in the folder or the one above);
     with `scale_inputs` false the network reads the words as they are. The two types default to the
@@ -64,15 +65,20 @@ def import_hls(
             f"{folder}: a network that reads the words as they are keeps the half GeV; {pt_convention!r} "
             "needs scales"
         )
+    layout = layout or find_layout("cms_axol1tl")
     place = _firmware_folder(Path(folder))
     unit = Unit(place)
     top = _Top(unit)
-    if top.inputs[1] != len(CMS_WORDS):
-        raise top.fault(f"reads {top.inputs[1]} numbers, but there are {len(CMS_WORDS)} words", top.line)
+    if top.inputs[1] != len(layout.words):
+        raise top.fault(
+            f"reads {top.inputs[1]} numbers, but layout {layout.name!r} has {len(layout.words)} words; "
+            "name the layout of this network",
+            top.line,
+        )
     input_type = unit.type(top.inputs[0])
     if scale_inputs:
         path = _scales_file(place) if scales is None else Path(scales)
-        operations = _scaled(unit, path, unscaled_type, input_type, pt_convention)
+        operations = _scaled(unit, layout, path, unscaled_type, input_type, pt_convention)
     else:
         operations = [Linear("network_input", WORDS, input_type)]
     layers = top.layers(operations[-1].name)
@@ -91,7 +97,7 @@ def import_hls(
     provenance = {"source": "hls4ml firmware", "top_function": top.name, "files": unit.digests()}
     return Network(
         name or top.name,
-        find_layout("cms_axol1tl"),
+        layout,
         tuple(operations),
         "score",
         inner[0] if inner else last,
@@ -117,7 +123,12 @@ def _scales_file(place: Path) -> Path:
 
 
 def _scaled(
-    unit: Unit, path: Path, unscaled_type: FixedType | None, input_type: FixedType, pt_convention: str
+    unit: Unit,
+    layout: Layout,
+    path: Path,
+    unscaled_type: FixedType | None,
+    input_type: FixedType,
+    pt_convention: str,
 ) -> list[Operation]:
     unscaled_type = unscaled_type or unit.typedef(UNSCALED_TYPE)
     if unscaled_type is None:
@@ -131,9 +142,9 @@ def _scaled(
         array = file.array(name)
         if array is None:
             raise UserError(f"{path}: has no array {name}")
-        if len(array.values) != len(CMS_WORDS):
+        if len(array.values) != len(layout.words):
             raise UserError(
-                f"{path}:{array.line}: {name} has {len(array.values)} values, not {len(CMS_WORDS)}"
+                f"{path}:{array.line}: {name} has {len(array.values)} values, not {len(layout.words)}"
             )
         kind = unit.type(array.type)
         values[name] = kind, array.integers(kind)
@@ -141,7 +152,7 @@ def _scaled(
     if shift_type.fraction:
         raise UserError(f"{path}: ad_shift of type {shift_type} has a fraction, but shifts are whole bits")
     offset_type, offset = values["ad_offsets"]
-    return scaled_inputs(unscaled_type, offset, offset_type, shift, input_type, pt_convention)
+    return scaled_inputs(layout, pt_convention, unscaled_type, offset, offset_type, shift, input_type)
 
 
 # The top function

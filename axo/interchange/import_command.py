@@ -2,7 +2,7 @@
 
   axo import AXOL1TL_v5/NN --output axol1tl_v5.network.json
   axo import AXOL1TL_v3/NN --pt-convention whole-gev --output as_in_old_vectors.network.json
-  axo import myproject --scales none --score-type "ap_ufixed<18,14>" --output mine.network.json
+  axo import project --scales none --score-type "ap_ufixed<18,14>" --layout my.yaml --output mine.json
 
 Read are the top function's layer calls, types, sizes and weights, and the CMS scales.h (offsets and
 shifts of the inputs) in the folder or above it. The half GeV of the pt words is kept, as in the firmware;
@@ -36,11 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="half-kept",
         help="what the network makes of the half GeV of pt words (default: %(default)s)",
     )
+    parser.add_argument(
+        "--layout",
+        default="cms_axol1tl",
+        help="what it reads: a shipped layout (axo layouts lists them) or a YAML file (%(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run ``axo import``."""
     from axo.interchange.hls4ml import import_hls
+    from axo.layout import find_layout
     from axo.network import FixedType, analyse, write_network
     from axo.network.convention import CONVENTIONS
 
@@ -52,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         FixedType.parse(args.score_type) if args.score_type else None,
         FixedType.parse(args.unscaled_type) if args.unscaled_type else None,
         CONVENTIONS[args.pt_convention],
+        find_layout(args.layout),
     )
     overflows = analyse(network).overflows
     digest = write_network(args.output, network)

@@ -1,8 +1,7 @@
 """Hardware words <-> physical units, by the steps, origins and periods of a layout.
 
 A word w of a quantity is ``origin + w * step`` in its unit; see the layout's source for where they
-are from. `physical` and `words_of` do one kind, `event_words` an event. The rest of the module (`KINDS`,
-`to_physical`, `to_words`) is the same for the 19 objects of ``cms_axol1tl`` and on its way out.
+are from. `physical` and `words_of` do one kind, `event_words` an event.
 """
 
 from __future__ import annotations
@@ -16,8 +15,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError, nearest
-from axo.layout.cms import CMS_WORDS, OBJECTS
-from axo.layout.document import find_layout
 from axo.layout.layout import Kind as LayoutKind
 from axo.layout.layout import Layout, Quantity
 
@@ -161,79 +158,3 @@ class _Given:
         event, index = (int(place) for place in np.argwhere(bad)[0])
         name = f"{self.kind.object_name(index)}_{self.quantity.name}".removesuffix("_")
         raise UserError(f"event {self.first_event + event}: {name} = {self.values[event, index]:g} {fault}")
-
-
-_CMS = find_layout("cms_axol1tl")
-
-PT_GEV = _CMS.kind("JET").quantity("pt").step_value
-"""Step of every pt word of CMS, in GeV."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of object: its slots among the 19 objects, and the steps of its angle words."""
-
-    first: int
-    count: int
-    eta_step: float
-    phi_steps: int
-
-    @property
-    def objects(self) -> slice:
-        """Its slots among the 19 objects."""
-        return slice(self.first, self.first + self.count)
-
-    @property
-    def words(self) -> slice:
-        """Its columns among the 57 words."""
-        return slice(3 * self.first, 3 * (self.first + self.count))
-
-    @property
-    def phi_step(self) -> float:
-        """Radians per phi word."""
-        return 2 * math.pi / self.phi_steps
-
-
-def _kinds() -> dict[str, Kind]:
-    kinds, first = {}, 0
-    for kind in _CMS.kinds:
-        eta, phi = kind.quantity("eta"), kind.quantity("phi")
-        kinds[kind.name] = Kind(first, kind.count, eta.step_value, phi.period or 0)
-        first += kind.count
-    return kinds
-
-
-KINDS = _kinds()
-"""The four kinds of objects, in network order."""
-
-CALO_ETA, CALO_PHI_STEPS = KINDS["JET"].eta_step, KINDS["JET"].phi_steps
-MUON_ETA, MUON_PHI_STEPS = KINDS["MU"].eta_step, KINDS["MU"].phi_steps
-
-
-def to_physical(words: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Convert words (n, 57) to pt in GeV, eta, and phi in radians within [0, 2 pi), each (n, 19) float64."""
-    words = np.asarray(words)
-    if words.ndim != 2 or words.shape[1] != len(CMS_WORDS):
-        raise ValueError(f"words must be (n, {len(CMS_WORDS)}), not {words.shape}")
-    pt, eta, phi = (
-        np.concatenate([physical(_CMS, words, name, role) for name in KINDS], axis=1)
-        for role in ("pt", "eta", "phi")
-    )
-    return pt, eta, phi
-
-
-def to_words(pt_gev: ArrayLike, eta: ArrayLike, phi: ArrayLike, first_event: int = 0) -> NDArray[np.int16]:
-    """Convert pt in GeV, eta and phi in radians, each (n, 19) in network order, to words (n, 57) int16.
-
-    As `words_of`: phi within [-2 pi, 2 pi] is taken modulo 2 pi, MET is never absent and has eta 0.
-    """
-    arrays = {
-        role: np.asarray(array, np.float64) for role, array in (("pt", pt_gev), ("eta", eta), ("phi", phi))
-    }
-    if any(array.shape[1:] != (len(OBJECTS),) for array in arrays.values()):
-        shapes = [array.shape for array in arrays.values()]
-        raise ValueError(f"pt, eta and phi must be (n, {len(OBJECTS)}), not {shapes}")
-    values = {
-        name: {role: array[:, kind.objects] for role, array in arrays.items()} for name, kind in KINDS.items()
-    }
-    return event_words(_CMS, values, first_event).astype(np.int16, copy=False)

@@ -91,7 +91,7 @@ class Agreement:
     first: str
 
 
-def compare(model_path: str | os.PathLike[str], network: Network, words: NDArray[np.int16]) -> Agreement:
+def compare(model_path: str | os.PathLike[str], network: Network, words: NDArray[Any]) -> Agreement:
     """Compare the Keras model with the reference evaluation, as integers, on `words` (n, n_words)."""
     reference = evaluate(network, words)
     score, embedding = evaluate_keras(model_path, network, words)

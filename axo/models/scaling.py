@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
 from axo.layout import Layout, find_layout, layout_document, parse_layout
-from axo.network import WORDS, FixedType, Linear, Offset, Operation, Shift
-from axo.network.convention import CONVENTIONS, HALF_KEPT, WHOLE_GEV, halving, pt_in_gev
+from axo.network import WORDS, FixedType, Operation
+from axo.network.convention import CONVENTIONS, HALF_KEPT, WHOLE_GEV, halving, scaled_inputs
 
 UNSCALED = FixedType(18, 13)
 """Type of pt in GeV, eta and phi words before scaling, as CMS's firmware has it."""
@@ -75,15 +75,15 @@ class Scaling:
         """Raw words to the tensor ``network_input``: the head of every network."""
         offset = np.array(self.offset, np.int64)
         width = int(np.abs(offset).max()).bit_length() + 1
-        first = pt_in_gev(self.layout, self.pt_convention) if halving(self.layout).any() else []
-        kind = self.unscaled_type
-        return [
-            *first,
-            Linear("unscaled", first[-1].name if first else WORDS, kind),
-            Offset("centred", "unscaled", offset, FixedType(width, width), kind),
-            Shift("scaled", "centred", np.array(self.shift, np.int64)),
-            Linear("network_input", "scaled", self.input_type),
-        ]
+        return scaled_inputs(
+            self.layout,
+            self.pt_convention,
+            self.unscaled_type,
+            offset,
+            FixedType(width, width),
+            np.array(self.shift, np.int64),
+            self.input_type,
+        )
 
     def inputs(self, words: ArrayLike, chunk: int = 65536) -> NDArray[np.int16]:
         """The integers of ``network_input`` (n, n_words) for raw `words`, by the operations themselves."""

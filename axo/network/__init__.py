@@ -1,7 +1,6 @@
 """The fixed-point network: types, operations, reference evaluation, intervals, file format."""
 
 from axo.layout import Word
-from axo.layout.cms import CMS_WORDS, PT_COLUMNS
 from axo.network.convention import HALF_KEPT, WHOLE_GEV, with_pt_convention
 from axo.network.files import digest, read_network, write_network
 from axo.network.intervals import analyse, require_sound
@@ -22,9 +21,7 @@ from axo.network.reference import Evaluation, evaluate
 from axo.network.types import FixedType
 
 __all__ = [
-    "CMS_WORDS",
     "HALF_KEPT",
-    "PT_COLUMNS",
     "WHOLE_GEV",
     "WORDS",
     "Dense",

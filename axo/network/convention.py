@@ -49,6 +49,37 @@ def pt_in_gev(layout: Layout, convention: str = HALF_KEPT) -> list[Operation]:
     ]
 
 
+def scaled_inputs(
+    layout: Layout,
+    convention: str,
+    unscaled_type: FixedType,
+    offset: Ints,
+    offset_type: FixedType,
+    shift: Ints,
+    input_type: FixedType,
+) -> list[Operation]:
+    """From the words to ``network_input``: (word - offset) >> shift, pt words of 0.5 GeV a step in GeV.
+
+    As scaleNNInputs of the AXOL1TL emulators (cms-hls4ml/AXOL1TL) does; `offset` and `shift` are
+    (n_words,) integers, the offsets in units of their type's last bit. UserError when `unscaled_type`
+    has no bit for the half GeV that `convention` keeps.
+    """
+    has_halves = bool(halving(layout).any())
+    if has_halves and convention == HALF_KEPT and unscaled_type.fraction < 1:
+        raise UserError(
+            f"inputs of type {unscaled_type} have no bit for the half GeV that the firmware keeps: "
+            "ask for whole GeV"
+        )
+    first = pt_in_gev(layout, convention) if has_halves else []
+    return [
+        *first,
+        Linear("unscaled", first[-1].name if first else WORDS, unscaled_type),
+        Offset("centred", "unscaled", offset, offset_type, unscaled_type),
+        Shift("scaled", "centred", shift),
+        Linear("network_input", "scaled", input_type),
+    ]
+
+
 def convention_of(layout: Layout, operations: tuple[Operation, ...]) -> str:
     """WHOLE_GEV when `operations` first halve and floor every pt word, else HALF_KEPT."""
     readers = [operation for operation in operations if WORDS in operation.inputs]

@@ -34,7 +34,7 @@ Weights = Mapping[str, tuple[NDArray[np.floating], NDArray[np.floating]]]
 def evaluate_real(
     network: Network, weights: Weights, words: ArrayLike, saturate: bool = False, chunk: int = 65536
 ) -> Reals:
-    """Scores (n,) of raw `words` (n, 57) in real numbers, in units of the score's value.
+    """Scores (n,) of raw `words` (n, n_words) in real numbers, in units of the score's value.
 
     Values are unbounded; with `saturate`, where a type of the network saturates (SAT), so do they.
     Raises KeyError for a dense operation without `weights`, ValueError for weights of another shape.

@@ -21,7 +21,6 @@ from axo.interchange.axol1tl import read_cms_network
 from axo.layout import layout_of_words
 from axo.network import (
     HALF_KEPT,
-    PT_COLUMNS,
     WHOLE_GEV,
     Dense,
     FixedType,
@@ -37,6 +36,7 @@ from axo.network import (
     with_pt_convention,
     write_network,
 )
+from tests.cms_words import PT_COLUMNS
 from tests.network.strategies import any_networks, production_networks, words_for
 
 COMPILED = [

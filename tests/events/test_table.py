@@ -5,7 +5,7 @@ import pytest
 
 from axo.errors import UserError
 from axo.events import Events, concatenate
-from axo.network import CMS_WORDS
+from tests.cms_words import CMS_WORDS
 
 NAMES = [word.name for word in CMS_WORDS]
 

@@ -22,7 +22,6 @@ from axo.firmware.rtl import simulate
 from axo.firmware.tools import vendor
 from axo.firmware.tools import yosys as synthesis
 from axo.firmware.tools.run import ToolError
-from axo.interchange.axol1tl import halved_pt
 from axo.layout import find_layout
 from axo.network import (
     Dense,
@@ -37,6 +36,7 @@ from axo.network import (
     evaluate,
     write_network,
 )
+from axo.network.convention import WHOLE_GEV, pt_in_gev
 
 ALL_KINDS = {"simulated", "random", "extreme", "overrange"}
 
@@ -53,7 +53,7 @@ def small_network(name="small", accumulator_bits=16):
     accumulator = FixedType(accumulator_bits + 6, accumulator_bits)
     score = FixedType(18, 14, False, "TRN", "SAT")
     operations = (
-        halved_pt(),
+        *pt_in_gev(find_layout("cms_axol1tl"), WHOLE_GEV),
         Linear("unscaled", "halved", unscaled),
         Offset("centred", "unscaled", offsets, FixedType(10, 9), unscaled),
         Shift("scaled", "centred", np.where(np.arange(57) % 3 == 0, 2, 4)),

@@ -5,9 +5,9 @@ import pytest
 
 from axo.firmware.comparison import Result, compare, compare_all, describe_mismatches
 from axo.firmware.stimuli import KINDS, extreme_words, make_stimuli
-from axo.interchange.axol1tl import halved_pt
 from axo.layout import Kind, Layout, Quantity, find_layout
 from axo.network import WORDS, FixedType, Linear, Network, Offset, Shift, SumOfSquares, evaluate
+from axo.network.convention import WHOLE_GEV, pt_in_gev
 from tests.firmware.any_layouts import network_on
 
 
@@ -17,7 +17,7 @@ def network():
     wide = FixedType(18, 18, False, "TRN", "SAT")
     shift = np.full(57, 4, np.int64)
     operations = (
-        halved_pt(),
+        *pt_in_gev(find_layout("cms_axol1tl"), WHOLE_GEV),
         Shift("scaled", "halved", shift),
         Linear("embedding", "scaled", small),
         SumOfSquares("score", "embedding", wide, wide),

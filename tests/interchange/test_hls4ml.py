@@ -13,7 +13,8 @@ from axo.cli import main
 from axo.errors import UserError
 from axo.files import read_json
 from axo.interchange.hls4ml import import_hls
-from axo.network import CMS_WORDS, HALF_KEPT, PT_COLUMNS, WHOLE_GEV, FixedType, digest, evaluate, read_network
+from axo.network import HALF_KEPT, WHOLE_GEV, FixedType, digest, evaluate, read_network
+from tests.cms_words import CMS_WORDS, PT_COLUMNS
 from tests.events.conftest import hardware_words
 
 SCORE_TYPE = FixedType(18, 14, False)

@@ -8,9 +8,8 @@ import pytest
 from axo.errors import UserError
 from axo.layout import Kind, Layout, Quantity, find_layout, layout_names
 from axo.layout.checks import clear_absent
-from axo.layout.cms import OBJECTS
-from axo.layout.units import KINDS, event_words, physical, to_physical, to_words, words_of
-from axo.network import CMS_WORDS
+from axo.layout.units import event_words, physical, words_of
+from tests.cms_words import CMS_WORDS, LAYOUT, OBJECTS, to_physical, to_words
 
 
 def one_event(**objects):
@@ -23,21 +22,6 @@ def one_event(**objects):
 
 def word(words, name):
     return int(words[0, [w.name for w in CMS_WORDS].index(name)])
-
-
-def test_kinds_cover_the_objects_in_order():
-    names = [name.rstrip("0123456789") for name in OBJECTS]
-    for name, kind in KINDS.items():
-        assert set(names[kind.objects]) == {name}
-        assert all(w.name.startswith(name) for w in CMS_WORDS[kind.words])
-    assert sum(kind.count for kind in KINDS.values()) == 19
-
-
-def test_phi_of_a_full_turn_fits_the_width():
-    for kind in KINDS.values():
-        assert (
-            2 ** (CMS_WORDS[kind.words][2].width - 1) < kind.phi_steps <= 2 ** CMS_WORDS[kind.words][2].width
-        )
 
 
 def test_words_worked_out_by_hand():
@@ -89,9 +73,7 @@ def test_every_word_comes_back():
     """All eta and phi words that there are, in every slot, at the smallest and largest pt."""
     for slot in range(1, 19):
         pt, eta, _ = CMS_WORDS[3 * slot : 3 * slot + 3]
-        steps = next(
-            kind.phi_steps for kind in KINDS.values() if kind.first <= slot < kind.first + kind.count
-        )
+        steps = LAYOUT.objects[slot].kind.quantity("phi").period
         grid = np.array(
             [
                 (p, e, f)
@@ -109,8 +91,6 @@ def test_every_word_comes_back():
 def test_wrong_shapes_are_refused():
     with pytest.raises(ValueError, match="57"):
         to_physical(np.zeros((2, 56), np.int16))
-    with pytest.raises(ValueError, match="19"):
-        to_words(np.zeros((2, 18)), np.zeros((2, 18)), np.zeros((2, 18)))
 
 
 @pytest.mark.parametrize("name", layout_names())

@@ -7,10 +7,9 @@ import pytest
 
 from axo.errors import UserError
 from axo.events.sources import read_events
-from axo.layout.units import to_physical
 from axo.models.augment import Augmentations, Augmenter
 from axo.models.scaling import ScalingConfig, learn_scaling
-from axo.network import CMS_WORDS
+from tests.cms_words import CMS_WORDS, to_physical
 
 SEED = (3, 4)
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from axo.errors import UserError
 from axo.layout import find_layout
 from axo.models.scaling import Scaling, ScalingConfig, learn_scaling
-from axo.network import CMS_WORDS, Network, SumOfSquares, evaluate
+from axo.network import Network, SumOfSquares, evaluate
 from axo.network.convention import CONVENTIONS, WHOLE_GEV
 from axo.network.types import FixedType
+from tests.cms_words import CMS_WORDS
 
 JET0, MU3 = slice(27, 30), slice(24, 27)
 

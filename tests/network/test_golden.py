@@ -10,7 +10,6 @@ from axo.errors import UserError
 from axo.interchange.axol1tl import read_cms_network
 from axo.network import (
     HALF_KEPT,
-    PT_COLUMNS,
     WHOLE_GEV,
     FixedType,
     analyse,
@@ -20,6 +19,7 @@ from axo.network import (
     with_pt_convention,
     write_network,
 )
+from tests.cms_words import PT_COLUMNS
 
 
 def production(shared, version, convention):

@@ -9,9 +9,9 @@ from axo.errors import UserError
 from axo.events import Events
 from axo.events.sources import read_events
 from axo.layout import find_layout
-from axo.network import CMS_WORDS
 from axo.physics.baselines import leading_ht
 from axo.physics.variables import PRIMARY, primary_names, trigger_variables, variable_names
+from tests.cms_words import CMS_WORDS
 
 COLUMN = {word.name: column for column, word in enumerate(CMS_WORDS)}
 

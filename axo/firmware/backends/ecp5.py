@@ -8,8 +8,8 @@ from axo.firmware import stages
 from axo.firmware.backends import Figures, pipeline_latency
 from axo.firmware.comparison import Result
 from axo.firmware.context import Context, reason
-from axo.firmware.report import number
 from axo.firmware.tools import ecp5
+from axo.report.cells import number
 
 SUMMARY = "open place and route (slow)"
 BACKGROUND = ()

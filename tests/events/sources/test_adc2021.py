@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from axo.errors import UserError
 from axo.events.sources import count_events, iter_events, read_events
-from axo.layout.units import to_physical
+from tests.cms_words import to_physical
 
 CLASSES = np.array([1] + [2] * 4 + [3] * 4 + [4] * 10)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from axo.errors import UserError
 from axo.events import concatenate
 from axo.events.sources import count_events, iter_events, read_events, sample_path, write_events
-from axo.network import CMS_WORDS
+from tests.cms_words import CMS_WORDS
 
 
 @settings(deadline=None, max_examples=30)

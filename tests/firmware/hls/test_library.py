@@ -22,15 +22,8 @@ from axo.firmware.hls.library import (
 )
 from axo.firmware.hls.project import write_project
 from axo.layout import Kind, Layout, Quantity, Word, bare_layout, find_layout
-from axo.network import (
-    HALF_KEPT,
-    PT_COLUMNS,
-    WHOLE_GEV,
-    FixedType,
-    evaluate,
-    read_network,
-    with_pt_convention,
-)
+from axo.network import HALF_KEPT, WHOLE_GEV, FixedType, evaluate, read_network, with_pt_convention
+from tests.cms_words import PT_COLUMNS
 from tests.firmware.any_layouts import network_on
 from tests.firmware.small_networks import any_words, autoencoder
 

@@ -25,7 +25,8 @@ from axo.firmware.hls.project import (
     write_project,
 )
 from axo.layout import Kind, Layout, Quantity
-from axo.network import PT_COLUMNS, Dense, FixedType, Linear, SumOfSquares, evaluate
+from axo.network import Dense, FixedType, Linear, SumOfSquares, evaluate
+from tests.cms_words import PT_COLUMNS
 from tests.firmware.any_layouts import network_on
 from tests.firmware.small_networks import any_words, autoencoder
 from tests.network.strategies import encoder_decoders, networks, production_networks, words_for

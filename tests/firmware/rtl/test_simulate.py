@@ -12,7 +12,8 @@ from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
 from axo.firmware.stimuli import extreme_words, random_words
 from axo.firmware.tools.run import ToolError
 from axo.layout import layout_of_words
-from axo.network import PT_COLUMNS, Word, evaluate
+from axo.network import Word, evaluate
+from tests.cms_words import PT_COLUMNS
 from tests.firmware.rtl_networks import trigger_network
 
 
