@@ -10,7 +10,6 @@ from axo.firmware.hls.core import Core
 from axo.network import (
     WORDS,
     Dot,
-    FixedType,
     Linear,
     Offset,
     Operation,
