@@ -1,4 +1,4 @@
-"""Known answers from outside through the firmware: CMS's networks in both conventions, ATLAS's GELATO."""
+"""Known answers from outside through the firmware: CMS's networks in both conventions, GELATO, CICADA."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from axo.firmware.hls.library import compile_library, possible_words, run_librar
 from axo.firmware.hls.project import compile_emulator, run_emulator, write_project
 from axo.firmware.rtl.simulate import BACK_TO_BACK, MIXED, build_simulator
 from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
+from axo.interchange.cicada import read_cicada_network
 from axo.network import HALF_KEPT, WHOLE_GEV, read_network, with_pt_convention
 
 
@@ -85,3 +86,13 @@ def test_gelato_through_its_own_ports(shared, compiler, tmp_path):
     design = require_rtl(network, words, score, tmp_path, at_least=13_000, stages=6)
     widths = {port.name: port.width for port in design.ports}
     assert len(widths) == 44 and (widths["jet0_pt"], widths["mu3_eta"]) == (12, 9)
+
+
+@pytest.mark.slow
+def test_cicada_through_its_links(shared, tmp_path):
+    """The 256 recorded images, region by region on 36 links of 128 bits, to the recorded scores."""
+    network = read_cicada_network(shared / "golden/cicada_ctp7.json")
+    with np.load(shared / "golden/cicada_ctp7_vectors.npz") as vectors:
+        words, score = vectors["region_et"], vectors["score_word"]
+    design = require_rtl(network, words, score, tmp_path, at_least=256, stages=8)
+    assert [port.width for port in design.ports] == [128] * 36
