@@ -23,7 +23,10 @@ VERBS = {
     "report": ("axo.firmware.report_command", "print a firmware report and its change against a baseline"),
     "decorrelate": ("axo.training.decorrelate", "draw the strength of a decorrelation against its gain"),
     "tradeoff": ("axo.training.tradeoff", "draw LUTs against signal efficiency of trained models"),
-    "inspect": ("axo.network.inspect_command", "check and describe a network file; import a CMS description"),
+    "inspect": (
+        "axo.interchange.inspect_command",
+        "check and describe a network file; import a CMS description",
+    ),
     "replay": ("axo.emulator.command", "rates, purity, overlaps and efficiencies on recorded events"),
     "merge": ("axo.emulator.merge_command", "add up the partial results of replay"),
     "import": (

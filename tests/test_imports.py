@@ -110,6 +110,14 @@ def test_programs_do_not_import_each_other(program):
         assert not of_programs(named_modules(path), others), path
 
 
+@pytest.mark.parametrize(("room", "below"), [("layout", ()), ("network", ("layout",))])
+def test_the_lower_rooms_import_no_higher_one(room, below):
+    allowed = "|".join(("config", "errors", "files", room, *below))
+    for path in (ROOT / "axo" / room).rglob("*.py"):
+        names = {name for name in named_modules(path) if name.startswith("axo.")}
+        assert not {name for name in names if not re.match(rf"axo\.({allowed})\b", name)}, path
+
+
 def test_a_program_named_in_a_string_is_seen():
     named = [
         'KERNEL = ("axo.emulator.kernel", "Kernel")',
