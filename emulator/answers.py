@@ -108,7 +108,7 @@ def answer(result: Result, question: Question) -> Json:
         for group, partial in sorted(result.partials.items())
         if group >= 0
     }
-    return to_plain(
+    answers: Json = to_plain(
         {
             "format": "axo-replay",
             "network": {"name": result.network.name, "sha256": digest(result.network)},
@@ -126,6 +126,7 @@ def answer(result: Result, question: Question) -> Json:
             "top_events": _top_events(total.partial.kept[: question.top], samples, seeds),
         }
     )
+    return answers
 
 
 def check_answers(answers: Json) -> None:
@@ -245,7 +246,8 @@ def _scan_thresholds(total: _Counts) -> list[int]:
     # The first key at which no more than the wanted number passes.
     wanted = np.geomspace(max(total.partial.events, 1), 1, SCAN_POINTS)
     found = np.unique(np.searchsorted(-above, -wanted, side="left"))
-    return total.above.keys[found[found < len(above)]].tolist()
+    keys: list[int] = total.above.keys[found[found < len(above)]].tolist()
+    return keys
 
 
 # Parts of the answer

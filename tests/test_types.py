@@ -1,8 +1,10 @@
 """mypy, as `make lint` runs it, sees the real types of what one folder imports from another."""
 
 import importlib.util
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,32 @@ def test_every_folder_of_setup_cfg_is_in_the_tree(script):
     assert {ROOT / name for name in ("training", "emulator", "rate_monitor", "firmware_templates")} <= targets
     assert {ROOT / "axo/network", ROOT / "axo/cli.py"} <= targets
     assert all(link.resolve() == real for link, real in links.items())
+
+
+def test_every_module_is_strict():
+    """`strict`, and nothing that takes back any of it: for some modules, by a switch or inside a file."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    assert settings["strict"] is True
+    harmless = {
+        "python_version",
+        "mypy_path",
+        "strict",
+        "ignore_missing_imports",
+        "untyped_calls_exclude",
+    }
+    assert settings.keys() <= harmless
+    for folder in ("axo", "training", "emulator", "rate_monitor", "firmware_templates"):
+        for path in (ROOT / folder).rglob("*.py"):
+            loosened = re.search(r"^\s*#\s*(mypy:|type:\s*ignore\b)", path.read_text(), re.MULTILINE)
+            assert loosened is None, f"{path}: {loosened}"
+
+
+def test_what_strict_refuses_is_refused(tmp_path):
+    probe = tmp_path / "probe.py"
+    probe.write_text(
+        "from typing import Any\n\n\ndef bare(x):\n    return x\n\n\n"
+        "def of_any(x: Any) -> int:\n    return x\n"
+    )
+    done = mypy(str(probe))
+    assert done.returncode == 1
+    assert "[no-untyped-def]" in done.stdout and "[no-any-return]" in done.stdout

@@ -146,7 +146,8 @@ def seed_groups(results: dict[str, Json], groups: dict[str, list[str]]) -> dict[
                     for point in points[0]
                 },
             }
-    return to_plain(spread_of)
+    plain: dict[str, Json] = to_plain(spread_of)
+    return plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -359,7 +360,8 @@ def _distributions(detector: Detector) -> Json:
     edges = np.unique(np.geomspace(1, highest + 2, 81).round())
 
     def share(scores: NDArray[Any]) -> list[float]:
-        return (np.histogram(scores + 1, edges)[0] / len(scores)).tolist()
+        shares: list[float] = (np.histogram(scores + 1, edges)[0] / len(scores)).tolist()
+        return shares
 
     return {
         "edges": edges.tolist(),

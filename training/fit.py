@@ -168,13 +168,13 @@ def _epoch(
     total = float(steps * epochs)
 
     # Compiling with XLA takes half a minute and gives a third more speed.
-    @tf.function(jit_compile=total > 500)
+    @tf.function(jit_compile=total > 500)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def one(rows: Any, step: Any) -> Any:
         rows, known = rows[: len(arrays)], rows[len(arrays) :]
         penalty = None if method is None else lambda scores: method.penalty(scores, known)
         return model.train_step(rows, step, tf.cast(step, tf.float32) / total, penalty)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def whole(order: Any, first: Any) -> Any:
         def body(i: Any, totals: Any) -> Any:
             rows = tuple(tf.gather(array, order[i * batch : (i + 1) * batch]) for array in constants)

@@ -337,7 +337,7 @@ def _array(name: str, values: Any, dtype: Any, shape: tuple[int, ...]) -> NDArra
     values = np.asarray(values)
     if values.shape != shape:
         raise ValueError(f"{name} must be {shape}, not {values.shape}")
-    array = values.astype(dtype, copy=False)
+    array: NDArray[Any] = values.astype(dtype, copy=False)
     if array.dtype.kind != "f" and not np.array_equal(array, values):
         raise ValueError(f"{name} holds values that {array.dtype} cannot")
     return array

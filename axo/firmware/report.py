@@ -24,7 +24,7 @@ def check_report(document: Document) -> None:
 
 def read_report(path: str | os.PathLike[str]) -> Document:
     """Read and check a report.json; UserError names the file and the fault."""
-    document = read_json(path)
+    document: Document = read_json(path)
     try:
         check_report(document)
     except ValueError as error:

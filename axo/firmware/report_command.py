@@ -10,6 +10,7 @@ With --save-baseline FILE the figures that are compared are written there, to be
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if document["verdict"]["passed"] else 1
 
 
-def _baseline(document: dict) -> dict:
+def _baseline(document: dict[str, Any]) -> dict[str, Any]:
     return {
         "format": "axo-firmware-baseline",
         "network_sha256": document["network"]["sha256"],
@@ -43,7 +44,7 @@ def _baseline(document: dict) -> dict:
     }
 
 
-def _read_baseline(path: str) -> dict:
+def _read_baseline(path: str) -> dict[str, Any]:
     from axo.errors import UserError
     from axo.files import read_json
 

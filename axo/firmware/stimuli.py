@@ -36,7 +36,8 @@ class Stimuli:
     @property
     def in_hardware(self) -> NDArray[np.bool_]:
         """(n,) bool: the event can occur on the trigger's wires."""
-        return self.kind != list(KINDS).index(OVERRANGE)
+        possible: NDArray[np.bool_] = self.kind != list(KINDS).index(OVERRANGE)
+        return possible
 
     def counts(self, rows: NDArray[np.int64] | None = None) -> dict[str, int]:
         """Events of each kind, of all or of the given rows."""

@@ -137,7 +137,8 @@ def csd_digits(values: ArrayLike) -> Ints:
     digits -1, 0, 1", Integers 0 (2000) A8).
     """
     magnitude = np.abs(np.asarray(values, np.int64))
-    return np.bitwise_count(magnitude ^ (3 * magnitude)).astype(np.int64)
+    digits: Ints = np.bitwise_count(magnitude ^ (3 * magnitude)).astype(np.int64)
+    return digits
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ def import_tensorflow() -> ModuleType:
     except RuntimeError:
         pass  # already running with somebody else's choice, which is as exact
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    return tf
+    module: ModuleType = tf
+    return module
 
 
 @contextlib.contextmanager
@@ -50,7 +51,8 @@ def import_keras() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import keras
-    return keras
+    module: ModuleType = keras
+    return module
 
 
 def import_qkeras() -> ModuleType:
@@ -59,4 +61,5 @@ def import_qkeras() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from qkeras import qlayers
-    return qlayers
+    module: ModuleType = qlayers
+    return module

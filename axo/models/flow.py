@@ -69,7 +69,8 @@ class VectorField:
     @property
     def trainable_variables(self) -> list[Any]:
         """All of it."""
-        return self._network.trainable_variables
+        variables: list[Any] = self._network.trainable_variables
+        return variables
 
     def __call__(self, x: Any, t: Any) -> Any:
         """Velocities (n, d) at `x` (n, d); `t` is one time, or (n, 1)."""
@@ -107,7 +108,7 @@ def log_likelihood(field: Field, x: Any, steps: int = 32, probes: Any | None = N
         directions = tf.cast(probes, x.dtype)
         weight = 1.0 / len(probes)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def slopes(x: Any, t: Any) -> tuple[Any, Any]:
         divergence = tf.zeros_like(x[:, 0])
         for k in range(directions.shape[0]):

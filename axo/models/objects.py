@@ -49,7 +49,9 @@ class Objects:
         _, columns = self.with_role(role)
         quantities = [self.layout.quantities[column] for column in columns]
         steps = np.array([quantity.step_value for quantity in quantities])
-        return words[:, columns] * steps + np.array([quantity.origin for quantity in quantities])
+        origins = np.array([quantity.origin for quantity in quantities])
+        values: NDArray[np.float64] = words[:, columns] * steps + origins
+        return values
 
     def require_kinds(self, numbers: Mapping[str, float], what: str) -> None:
         """UserError, naming `what`, unless `numbers` has one for each of these kinds and no other."""

@@ -25,11 +25,14 @@ def surprise_table(words: ArrayLike, objects: Objects) -> NDArray[np.float64]:
 
 def surprise(table: NDArray[np.float64], words: NDArray[np.integer], objects: Objects) -> NDArray[np.float64]:
     """Surprise of the objects of raw `words` (n, n_words), (n, objects), from `surprise_table`'s `table`."""
-    return table[np.arange(objects.count), words[:, objects.columns]]
+    found: NDArray[np.float64] = table[np.arange(objects.count), words[:, objects.columns]]
+    return found
 
 
 def tail_frequency(
     table: NDArray[np.float64], words: NDArray[np.integer], objects: Objects, tail: float
 ) -> NDArray[np.float64]:
     """P**-tail (n,), with P the fraction of zero bias in which the event's rarest object is as hard."""
-    return np.exp(tail * surprise(table, words, objects).max(axis=1) ** 2 / 2)
+    hardest = surprise(table, words, objects).max(axis=1)
+    frequency: NDArray[np.float64] = np.exp(tail * hardest**2 / 2)
+    return frequency

@@ -71,12 +71,14 @@ def write_network(path: str | os.PathLike[str], network: Network) -> str:
     document = to_document(network)
     _check_schema(document, path)
     write_text(path, _layout(document))
-    return document["sha256"]
+    sha256: str = document["sha256"]
+    return sha256
 
 
 def digest(network: Network) -> str:
     """sha256 (hex) over the canonical JSON of the network, the digest field left out."""
-    return to_document(network)["sha256"]
+    sha256: str = to_document(network)["sha256"]
+    return sha256
 
 
 def digest_document(document: dict[str, Any]) -> str:

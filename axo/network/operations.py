@@ -50,7 +50,7 @@ class Linear(Operation):
     op: ClassVar[str] = "linear"
     type: FixedType
 
-    def result(self, types, sizes):
+    def result(self, types: dict[str, FixedType], sizes: dict[str, int]) -> tuple[FixedType, int]:
         return self.type, sizes[self.input]
 
 
@@ -71,7 +71,7 @@ class Shift(Operation):
     op: ClassVar[str] = "shift"
     shift: Ints
 
-    def result(self, types, sizes):
+    def result(self, types: dict[str, FixedType], sizes: dict[str, int]) -> tuple[FixedType, int]:
         self._require(self.shift.shape == (sizes[self.input],), "one shift per element is needed")
         self._require(bool(np.all(np.abs(self.shift) < 32)), "shifts must be within ±31")
         return types[self.input], sizes[self.input]
@@ -86,7 +86,7 @@ class Offset(Operation):
     offset_type: FixedType
     type: FixedType
 
-    def result(self, types, sizes):
+    def result(self, types: dict[str, FixedType], sizes: dict[str, int]) -> tuple[FixedType, int]:
         self._require(self.offset.shape == (sizes[self.input],), "one offset per element is needed")
         _require_holds(self, self.offset_type, self.offset, "offset")
         return self.type, sizes[self.input]
@@ -101,10 +101,10 @@ class Subtract(Operation):
     type: FixedType
 
     @property
-    def inputs(self):
+    def inputs(self) -> tuple[str, ...]:
         return (self.input, self.other)
 
-    def result(self, types, sizes):
+    def result(self, types: dict[str, FixedType], sizes: dict[str, int]) -> tuple[FixedType, int]:
         self._require(sizes[self.other] == sizes[self.input], f"{self.other!r} has another size")
         return self.type, sizes[self.input]
 
@@ -120,7 +120,7 @@ class Scale(Operation):
     bias_type: FixedType
     type: FixedType
 
-    def result(self, types, sizes):
+    def result(self, types: dict[str, FixedType], sizes: dict[str, int]) -> tuple[FixedType, int]:
         shape = (sizes[self.input],)
         self._require(self.scale.shape == shape, "one scale per element is needed")
         self._require(self.bias.shape == shape, "one bias per element is needed")
@@ -140,7 +140,7 @@ class Dense(Operation):
     bias_type: FixedType
     accum_type: FixedType
 
-    def result(self, types, sizes):
+    def result(self, types: dict[str, FixedType], sizes: dict[str, int]) -> tuple[FixedType, int]:
         n_in = sizes[self.input]
         shape = self.weight.shape
         self._require(self.weight.ndim == 2 and shape[0] == n_in, f"weight needs {n_in} rows")
@@ -158,7 +158,7 @@ class SumOfSquares(Operation):
     product_type: FixedType
     sum_type: FixedType
 
-    def result(self, types, sizes):
+    def result(self, types: dict[str, FixedType], sizes: dict[str, int]) -> tuple[FixedType, int]:
         return self.sum_type, 1
 
 
@@ -170,10 +170,10 @@ class Dot(SumOfSquares):
     other: str
 
     @property
-    def inputs(self):
+    def inputs(self) -> tuple[str, ...]:
         return (self.input, self.other)
 
-    def result(self, types, sizes):
+    def result(self, types: dict[str, FixedType], sizes: dict[str, int]) -> tuple[FixedType, int]:
         self._require(sizes[self.other] == sizes[self.input], f"{self.other!r} has another size")
         return self.sum_type, 1
 

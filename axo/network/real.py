@@ -78,12 +78,15 @@ def _apply(operation: Operation, tensors: dict[str, Reals], weights: Weights) ->
             return x - tensors[operation.other]
         case Scale():
             scale = operation.scale * 2.0**-operation.scale_type.fraction
-            return x * scale + operation.bias * 2.0**-operation.bias_type.fraction
+            scaled: Reals = x * scale + operation.bias * 2.0**-operation.bias_type.fraction
+            return scaled
         case Dense():
             kernel, bias = weights[operation.name]
             return x @ kernel + bias
         case Dot():
-            return (x * tensors[operation.other]).sum(axis=1, keepdims=True)
+            dot: Reals = (x * tensors[operation.other]).sum(axis=1, keepdims=True)
+            return dot
         case SumOfSquares():
-            return (x * x).sum(axis=1, keepdims=True)
+            squared: Reals = (x * x).sum(axis=1, keepdims=True)
+            return squared
     raise TypeError(f"no evaluation in real numbers for {operation.op!r}")

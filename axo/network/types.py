@@ -140,8 +140,11 @@ class FixedType:
         if self.rounding == "TRN":
             return floor
         if self.rounding == "TRN_ZERO":
-            return floor + ((values < 0) & (rest != 0))
-        return floor + ((rest > half) | ((rest == half) & up_on_tie[self.rounding]))
+            up: NDArray[np.bool_] = (values < 0) & (rest != 0)
+        else:
+            up = (rest > half) | ((rest == half) & up_on_tie[self.rounding])
+        rounded: Ints = floor + up
+        return rounded
 
     def _overflow(self, values: Ints) -> Ints:
         """Bring integers into range (UG902 table "Overflow modes")."""

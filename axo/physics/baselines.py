@@ -52,7 +52,8 @@ class IsolationForest:
 
     def scores(self, words: Words) -> Scores:
         """Anomaly scores (n,) of `words` (n, n_words)."""
-        return (-self._forest.score_samples(words.astype(np.float32))).astype(np.float32)
+        scores: Scores = (-self._forest.score_samples(words.astype(np.float32))).astype(np.float32)
+        return scores
 
 
 class Supervised:
@@ -70,4 +71,6 @@ class Supervised:
 
     def scores(self, words: Words) -> Scores:
         """Log odds (n,) that events are signal."""
-        return self._classifier.decision_function(words.astype(np.float32)).astype(np.float32)
+        odds = self._classifier.decision_function(words.astype(np.float32))
+        scores: Scores = odds.astype(np.float32)
+        return scores

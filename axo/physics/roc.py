@@ -103,7 +103,8 @@ class Bootstrap:
         first = (above > allowed).argmax(axis=1)
         if not (above[:, -1] > allowed).all():
             raise ValueError("too few scores for the cuts of all replicas")
-        return values[order][first]
+        cuts: Reals = values[order][first]
+        return cuts
 
     @staticmethod
     def reach(allowed: int) -> int:
@@ -129,7 +130,8 @@ class Replicas:
     def efficiencies(self, cuts: Reals) -> Reals:
         """Fraction of events above the cut of each replica, (replicas,)."""
         number = np.searchsorted(self._falling, -cuts, "left")
-        return self._passed[np.arange(len(self._passed)), number] / self._total
+        fractions: Reals = self._passed[np.arange(len(self._passed)), number] / self._total
+        return fractions
 
 
 def spread(value: float, replicas: Reals) -> Interval | None:

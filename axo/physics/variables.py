@@ -103,15 +103,18 @@ def _columns(layout: Layout, kind: Kind, role: str) -> slice:
 
 
 def _largest(columns: slice, pt: Quantity, words: NDArray[Any]) -> NDArray[np.float64]:
-    return pt.origin + words[:, columns].max(axis=1) * pt.step_value
+    largest: NDArray[np.float64] = pt.origin + words[:, columns].max(axis=1) * pt.step_value
+    return largest
 
 
 def _count(columns: slice, words: NDArray[Any]) -> NDArray[Any]:
-    return (words[:, columns] > 0).sum(axis=1)
+    present: NDArray[Any] = (words[:, columns] > 0).sum(axis=1)
+    return present
 
 
 def _htt(layout: Layout, kind: Kind, pt: Quantity, eta: Quantity, words: NDArray[Any]) -> NDArray[np.float64]:
     of_jets = words[:, _columns(layout, kind, "pt")].astype(np.int64)
     eta_of_jets = eta.origin + words[:, _columns(layout, kind, "eta")] * eta.step_value
     counted = (np.abs(eta_of_jets) <= HTT_JET_ETA) & (of_jets >= HTT_JET_PT_GEV / pt.step_value)
-    return (of_jets * counted).sum(axis=1) * pt.step_value
+    total: NDArray[np.float64] = (of_jets * counted).sum(axis=1) * pt.step_value
+    return total

@@ -36,7 +36,7 @@ def recognises(path: Path) -> bool:
 def count(path: Path) -> int:
     """Number of events."""
     with _hdf5.opened(path) as file:
-        return _particles(file, path).shape[0]
+        return int(_particles(file, path).shape[0])
 
 
 def iterate(

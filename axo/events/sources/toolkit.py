@@ -149,7 +149,7 @@ def count(path: Path) -> int:
     """Number of events."""
     with _hdf5.opened(path) as file:
         naming = _naming_of(file, path)
-        return _open_datasets(file, path, naming)[naming.first].shape[0]
+        return int(_open_datasets(file, path, naming)[naming.first].shape[0])
 
 
 def iterate(

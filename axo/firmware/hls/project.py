@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +42,8 @@ COMPILER_FLAGS = (
 )
 MANIFEST = "axo_hls.json"
 N_VECTORS = 256
+
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -400,9 +402,9 @@ def _run(
     words: ArrayLike,
     registers: Sequence[int],
     n_columns: int,
-    dtype: type[np.generic],
+    dtype: type[Value],
     timeout_s: float,
-) -> NDArray:
+) -> NDArray[Value]:
     """Rows that `program` of the project writes, (n, n_columns)."""
     words = checked_words(project.network, words)
     executable = project.folder / program

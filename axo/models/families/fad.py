@@ -139,7 +139,9 @@ class Fad:
 
     def coordinates(self, words: NDArray[np.int16]) -> NDArray[np.float32]:
         """The flow's coordinates (n, objects) of raw `words` (n, n_words)."""
-        return ((surprise(self.surprise, words, self.objects) - self.centre) * self._scale).astype(np.float32)
+        found = surprise(self.surprise, words, self.objects)
+        coordinates: NDArray[np.float32] = ((found - self.centre) * self._scale).astype(np.float32)
+        return coordinates
 
     def prepare(self, words: NDArray[np.int16]) -> Arrays:
         """Inputs as integers, int16; coordinates (n, objects), weights in the flow's loss (n,), float32."""
@@ -175,14 +177,17 @@ class Fad:
         """|v(x, time)|^2 of the float field, all components, (n,) for raw `words` (n, n_words)."""
         x = self.coordinates(words)
         parts = [self.field(x[i : i + chunk], self.config.time).numpy() for i in range(0, len(x), chunk)]
-        return (np.concatenate(parts).astype(np.float64) ** 2).sum(axis=1)
+        scores: NDArray[np.float64] = (np.concatenate(parts).astype(np.float64) ** 2).sum(axis=1)
+        return scores
 
     def log_likelihood(self, words: NDArray[np.int16], steps: int = 32) -> NDArray[np.float64]:
         """log p of the coordinates, (n,), by integrating the flow: what a score in one evaluation stands for.
 
         About 10 ms an event on one core; see `axo.models.flow.log_likelihood`.
         """
-        return log_likelihood(self.field, self.coordinates(words), steps).numpy().astype(np.float64)
+        found = log_likelihood(self.field, self.coordinates(words), steps)
+        log_p: NDArray[np.float64] = found.numpy().astype(np.float64)
+        return log_p
 
     def _loss(self, batch: Arrays, seed: Any, penalty: Penalty | None = None) -> Metrics:
         inputs, coordinates, weights = batch

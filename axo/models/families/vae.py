@@ -249,7 +249,7 @@ class Vae:
         return [self.objects.count, len(self._with_eta), len(self._with_phi), len(self._with_phi)]
 
 
-class _Orthonormal(keras.constraints.Constraint):  # type: ignore[name-defined]
+class _Orthonormal(keras.constraints.Constraint):  # type: ignore[misc,name-defined]  # Keras has no types
     """Bring a nearly orthonormal matrix back to orthonormal rows: two Newton-Schulz steps.
 
     Each step takes the singular values x to (3 x - x^3) / 2 (Bjorck & Bowie, SIAM J. Numer. Anal. 8
