@@ -6,11 +6,14 @@ import dataclasses
 import os
 import types
 import typing
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, Union
+from typing import TYPE_CHECKING, Any, TypeVar, Union, overload
 
 from axo.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 
@@ -74,6 +77,32 @@ def parse(kind: type[T], mapping: Any, place: str) -> T:
         return kind(**values)
     except UserError as error:
         raise UserError(f"{place}: {error}") from error
+
+
+@overload
+def to_plain(value: DataclassInstance, defaults: bool = True) -> dict[str, Any]: ...
+@overload
+def to_plain(value: object, defaults: bool = True) -> Any: ...
+def to_plain(value: object, defaults: bool = True) -> Any:
+    """JSON values of a dataclass, or of tuples, lists and mappings of such: what `parse` reads back.
+
+    Without `defaults`, fields that have their default value are left out.
+    Raises TypeError for a value that has no place in JSON.
+    """
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {
+            field.name: to_plain(item, defaults)
+            for field, item in fields
+            if defaults or field.default is dataclasses.MISSING or item != field.default
+        }
+    if isinstance(value, tuple | list):
+        return [to_plain(item, defaults) for item in value]
+    if isinstance(value, Mapping):
+        return {key: to_plain(item, defaults) for key, item in value.items()}
+    raise TypeError(f"{value!r} is no JSON value")
 
 
 def _value(hint: Any, value: Any, place: str) -> Any:

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axo.config import to_plain
 from axo.emulator.partial import OBJECTS_STEP, Kept, Partial, Tally, counted_kinds, objects_keys
 from axo.emulator.replay import Result
 from axo.errors import UserError, nearest
-from axo.files import check_document, plain, write_json
+from axo.files import check_document, write_json
 from axo.layout import Layout
 from axo.network import Network, digest
 from axo.physics.figures import NOTHING, ONE_SIGMA, Accepted, Amount, Interval, share
@@ -107,7 +108,7 @@ def answer(result: Result, question: Question) -> Json:
         for group, partial in sorted(result.partials.items())
         if group >= 0
     }
-    return plain(
+    return to_plain(
         {
             "format": "axo-replay",
             "network": {"name": result.network.name, "sha256": digest(result.network)},
@@ -330,7 +331,7 @@ def _working_point(
 ) -> Json:
     """Everything about one threshold. Details are null when more events passed than were kept."""
     kept = total.kept(threshold)
-    point: Json = {"name": name, **plain(_rates(threshold, total))}
+    point: Json = {"name": name, **to_plain(_rates(threshold, total))}
     point["signals"] = {
         signal: SignalPoint.of(counts.accepted(threshold)) for signal, counts in signals.items()
     }

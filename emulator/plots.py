@@ -148,7 +148,7 @@ def _pileup(figure: Any, answers: Json) -> bool:
 
 def _counts(axes: Any, answers: Json, x: Sequence[float], groups: Sequence[Sequence[Json]]) -> None:
     """Rates of accepted and pure events in groups, with Clopper-Pearson intervals of their counts."""
-    from axo.files import plain
+    from axo.config import to_plain
     from axo.physics.figures import Amount, share
 
     norm = answers["normalisation"]
@@ -158,7 +158,7 @@ def _counts(axes: Any, answers: Json, x: Sequence[float], groups: Sequence[Seque
     for key, colour in zip(keys, ("C0", "C1"), strict=False):
         parts = [Amount.counted(sum(row[key] for row in group)) for group in groups]
         found = (share(k, n, answers["confidence"]) for k, n in zip(parts, events, strict=True))
-        values = [plain(value.scaled(scale)) for value in found if value is not None]
+        values = [to_plain(value.scaled(scale)) for value in found if value is not None]
         label = {"passed": "all accepted", "pure": "pure"}[key]
         y = [v["value"] for v in values]
         aside = 0.003 * (max(x) - min(x)) * (key == "pure")

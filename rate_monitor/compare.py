@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +187,6 @@ def recovery_table(results: Sequence[Recovery]) -> str:
     }
     rows = [[kind, *(cells[name, kind] for name in names)] for kind in kinds]
     return Table(["fault", *names], rows).text()
-
-
-def to_json(items: Sequence[Figures | Recovery]) -> list[dict[str, Any]]:
-    """Figures or recoveries as JSON values."""
-    return [asdict(item) for item in items]
 
 
 _COLOURS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from axo.config import read_config
+from axo.config import read_config, to_plain
 from axo.controllers.interface import ControllerConfig
 from axo.errors import UserError
 from axo.physics.rates import LUMI_SECTION_S
@@ -88,9 +88,9 @@ def read_service_config(path: str | os.PathLike[str]) -> ServiceConfig:
 
 
 def _models(tables: dict[str, str]) -> dict[str, Any]:
-    from axo.physics.pileup_model import fit_tail, read_score_by_pileup, tail_fit_to_json
+    from axo.physics.pileup_model import fit_tail, read_score_by_pileup
 
-    return {seed: tail_fit_to_json(fit_tail(read_score_by_pileup(path))) for seed, path in tables.items()}
+    return {seed: to_plain(fit_tail(read_score_by_pileup(path))) for seed, path in tables.items()}
 
 
 def _network_digest(name: str | None) -> str:

@@ -20,15 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from axo import __version__
-from axo.controllers.interface import (
-    ControllerConfig,
-    Decision,
-    Measurement,
-    config_from_json,
-    decision_from_json,
-    make_controller,
-    to_json,
-)
+from axo.config import to_plain
+from axo.controllers import ControllerConfig, Decision, Measurement, decision_from_json, make_controller
 from axo.errors import UserError
 
 from .records import read_record
@@ -65,20 +58,6 @@ class Settings:
         return cls(
             controller, control, mode, network, (__version__, make_controller(controller, control).version)
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return {
-            **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
-            "control": to_json(self.control),
-            "versions": list(self.versions),
-        }
-
-    @classmethod
-    def from_json(cls, mapping: dict[str, Any]) -> Settings:
-        """What `to_json` gave."""
-        control = config_from_json(mapping["control"], "journalled settings")
-        return cls(**{**mapping, "control": control, "versions": tuple(mapping["versions"])})
 
 
 @dataclass(frozen=True)
@@ -121,39 +100,45 @@ class Engine:
             return self._override(state, json.loads(text))
         return self._confirmation(state, json.loads(text))
 
-    def carried_over(self, state: dict[str, Any], outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    def carry_over(self, state: dict[str, Any], outputs: list[dict[str, Any]]) -> dict[str, Any]:
         """`state` with what later journalled `outputs` say was decided and published, for a start under
         other settings: nothing else of it outlives one."""
-        controller, out = state["controller"], state["out"]
+        controller, published = state["controller"], state["out"]
         for output in outputs:
             if output["decision"] is not None and output["decision"]["accepted"]:
                 decision = decision_from_json(output["decision"], "journalled decision")
-                controller = self._controller.caught_up(controller, decision)
+                controller = self._controller.mark_decided(controller, decision)
             if output["publish"]:
-                out = output["thresholds"]["threshold_words"]
-        return {**state, "settings": None, "controller": controller, "out": out}
+                published = output["thresholds"]["threshold_words"]
+        return {**state, "settings": None, "controller": controller, "out": published}
 
     def _start(self, state: dict[str, Any] | None) -> Step:
         """The same settings go on; other settings begin anew, from the thresholds that are out."""
-        settings = self.settings.to_json()
+        settings = to_plain(self.settings)
         if state is not None and state["settings"] == settings:
             return Step(state, _output())
         alarms: list[dict[str, Any]] = []
         if state is None:
-            controller, out = self._controller.initial_state(), {}
+            controller, published = self._controller.initial_state(), {}
         else:
-            controller, out = self._controller.begun_again(state["controller"]), state["out"]
+            controller, published = self._controller.reset(state["controller"]), state["out"]
         for seed in self.settings.control.seeds:
-            word = out.get(seed.name, seed.initial_word)
+            word = published.get(seed.name, seed.initial_word)
             if seed.min_word <= word <= seed.max_word:
-                controller = self._controller.following(controller, {seed.name: word})
+                controller = self._controller.track(controller, {seed.name: word})
             else:
                 text = f"threshold word {word} is out, beyond the new limits; {seed.initial_word} is next"
                 alarms.append({"code": "settings", "seed": seed.name, "text": text})
         if state is not None:
             text = "the settings changed: the controller begins anew from the thresholds that are out"
             alarms.append({"code": "settings", "seed": None, "text": text})
-        new = {"settings": settings, "controller": controller, "out": out, "proposal": None, "outside": {}}
+        new = {
+            "settings": settings,
+            "controller": controller,
+            "out": published,
+            "proposal": None,
+            "outside": {},
+        }
         return Step(new, _output(alarms=alarms))
 
     def _record(self, state: dict[str, Any], text: str) -> Step:
@@ -161,25 +146,25 @@ class Engine:
         before = state["controller"]
         if self.settings.mode == DRY_RUN:
             in_force = _in_force(measurement, self.settings.control)
-            before = self._controller.following(before, in_force)
+            before = self._controller.track(before, in_force)
         after, decision = self._controller.decide(before, measurement)
         state = {**state, "controller": after}
-        alarms = [dataclasses.asdict(alarm) for alarm in decision.alarms]
+        alarms = to_plain(decision.alarms)
         if not decision.accepted:
             return Step(state, _output(decision=decision, alarms=alarms))
-        outside, more = self._outside(state["outside"], measurement, decision)
+        outside, out_of_band = self._count_out_of_band(state["outside"], measurement, decision)
         state = {**state, "outside": outside}
         decided = (decision.run, decision.lumi_section)
         measured = _measured(measurement, decision)
         if self.settings.mode == APPLY:
-            step = self._published(state, decision, alarms + more)
+            step = self._published(state, decision, alarms + out_of_band)
             return Step(step.state, {**step.output, "measured": measured}, decided)
         proposal = _proposal(decision, state["out"])
         if self.settings.mode == CONFIRM:
             # Nothing is out before a person says so: the thresholds of before go on counting.
-            after = self._controller.unapplied(before, after)
+            after = self._controller.withhold(before, after)
             state = {**state, "controller": after, "proposal": proposal}
-        output = _output(decision=decision, alarms=alarms + more, proposal=proposal)
+        output = _output(decision=decision, alarms=alarms + out_of_band, proposal=proposal)
         return Step(state, {**output, "measured": measured}, decided)
 
     def _fault(self, state: dict[str, Any], fault: dict[str, Any]) -> Step:
@@ -212,7 +197,7 @@ class Engine:
         state = {**state, "proposal": None}
         if not command["accept"]:
             return Step(state, _output())
-        controller, decision = self._controller.confirmed(state["controller"], proposal["threshold_words"])
+        controller, decision = self._controller.confirm(state["controller"], proposal["threshold_words"])
         return self._published({**state, "controller": controller}, decision, [])
 
     def _published(self, state: dict[str, Any], decision: Decision, alarms: list[dict[str, Any]]) -> Step:
@@ -225,7 +210,7 @@ class Engine:
         state = {**state, "out": decision.threshold_words}
         return Step(state, _output(decision=decision, alarms=alarms, thresholds=thresholds))
 
-    def _outside(
+    def _count_out_of_band(
         self, counts: dict[str, int], measurement: Measurement, decision: Decision
     ) -> tuple[dict[str, int], list[dict[str, Any]]]:
         """Lumi sections in a row out of band by seed, and the alarms they make."""
@@ -234,16 +219,16 @@ class Engine:
             if seed.in_band is None or (measurement.pileup or 0) < BAND_PILEUP:
                 continue
             counts[seed.name] = 0 if seed.in_band else counts.get(seed.name, 0) + 1
-        for name, many in counts.items():
-            if many >= OUT_OF_BAND_AFTER:
+        for name, sections in counts.items():
+            if sections >= OUT_OF_BAND_AFTER:
                 text = f"out of band for {OUT_OF_BAND_AFTER} lumi sections or more"
                 alarms.append({"code": "out_of_band", "seed": name, "text": text})
         return counts, alarms
 
 
-def _proposal(decision: Decision, out: dict[str, int]) -> dict[str, Any] | None:
-    """What a person may confirm, or None when it is what is out."""
-    if decision.threshold_words == out:
+def _proposal(decision: Decision, published: dict[str, int]) -> dict[str, Any] | None:
+    """What a person may confirm, or None when that is published already."""
+    if decision.threshold_words == published:
         return None
     name = f"{decision.run}:{decision.lumi_section}"
     return {"id": name, "threshold_words": decision.threshold_words}
@@ -277,7 +262,7 @@ def _output(
     return {
         "publish": thresholds is not None,
         "thresholds": thresholds,
-        "decision": None if decision is None else to_json(decision),
+        "decision": None if decision is None else to_plain(decision),
         "measured": None,
         "proposal": proposal,
         "alarms": alarms or [],

@@ -1,7 +1,7 @@
 """Lumi-section records: one JSON object a line, read strictly.
 
 The format is `lumi_section_record.schema.json` beside this module, and is what
-``axo.controllers.interface.to_json`` makes of a Measurement. Whatever cannot be understood exactly (an
+``axo.config.to_plain`` makes of a Measurement. Whatever cannot be understood exactly (an
 unknown or doubled key, a wrong type, a histogram that is none) is refused with one line; numbers that are
 only implausible (negative, NaN) are left to the guard, which holds the threshold and says why.
 """

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from axo.config import parse
 from axo.errors import UserError
 
 from .engine import Engine, Settings
@@ -60,8 +61,8 @@ def print_replay(result: Replay) -> int:
 
 def _engine(entry: Entry, notes: list[str], place: str) -> Engine:
     try:
-        settings = Settings.from_json(json.loads(entry.input))
-    except (KeyError, TypeError) as error:
+        settings = parse(Settings, json.loads(entry.input), "settings")
+    except UserError as error:
         raise UserError(f"{place}: its settings are not of this version of axo ({error})") from error
     now = Settings.of(settings.controller, settings.control, settings.mode, settings.network)
     if now.versions != settings.versions:

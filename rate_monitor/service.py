@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from axo.config import to_plain
 from axo.errors import UserError
 
 from .alarms import SERVICE_ALARMS, AlarmBoard
@@ -105,7 +106,7 @@ class Service:
         try:
             self._start()
             while not self._stopping.is_set():
-                self._turn()
+                self._cycle()
                 if self._input.ended:
                     say("input_ended", input=self.config.input)
                     break
@@ -152,7 +153,7 @@ class Service:
         """Whether the service's loop turns."""
         return time.monotonic() - self._beat_s < HEARTBEAT_S
 
-    def _turn(self) -> None:
+    def _cycle(self) -> None:
         """Whatever has arrived, then whatever is due."""
         lines, arrived_s = self._read(), time.monotonic()
         for line in lines:
@@ -177,13 +178,13 @@ class Service:
     # Starting
 
     def _start(self) -> None:
-        say("starting", journal=str(self._journal.path), **self._settings.to_json())
+        say("starting", journal=str(self._journal.path), **to_plain(self._settings))
         self._restore_board()
         for row in self._alarms.active():
             self.metrics.alarm(row.name, row.seed, True)
         self._state = self._rederive()
         step = self._engine.step(self._state, "start", "")
-        text = json.dumps(self._settings.to_json(), sort_keys=True)
+        text = json.dumps(to_plain(self._settings), sort_keys=True)
         self._append("start", text, "start", step, snapshot=True)
         found = self._journal.unpublished()
         if found is not None and self._settings.mode != DRY_RUN:
@@ -200,17 +201,17 @@ class Service:
         state = found.state
         assert state is not None
         later = list(self._journal.entries("WHERE number > ? ORDER BY number", (found.number,)))
-        if state["settings"] == self._settings.to_json():
+        if state["settings"] == to_plain(self._settings):
             derived = state
             for entry in later:
                 step = self._engine.step(derived, entry.kind, entry.input)
                 if step.output != entry.output:
                     mend = "axo control --replay-journal"
                     say("journal_differs", logging.ERROR, entry=entry.number, mend=mend)
-                    return self._engine.carried_over(state, [item.output for item in later])
+                    return self._engine.carry_over(state, [item.output for item in later])
                 derived = step.state
             return derived
-        return self._engine.carried_over(state, [item.output for item in later])
+        return self._engine.carry_over(state, [item.output for item in later])
 
     def _restore_board(self) -> None:
         """Charts and log as they were."""
@@ -230,7 +231,7 @@ class Service:
 
     def _take_line(self, line: Line, arrived_s: float) -> None:
         position = {"input": self.config.input, "at": line.position}
-        kind, text, step = self._understand(line)
+        kind, text, step = self._interpret(line)
         good = step.decided is not None
         cleared: tuple[AlarmRow, ...] = ()
         if good:
@@ -249,7 +250,7 @@ class Service:
         self.metrics.decision_latency.observe(time.monotonic() - arrived_s)
         self._show_status()
 
-    def _understand(self, line: Line) -> tuple[str, str, Step]:
+    def _interpret(self, line: Line) -> tuple[str, str, Step]:
         """Kind, journalled input and step of a line, whatever is in it."""
         assert self._state is not None
         fault, shown = line.fault, None
@@ -274,10 +275,10 @@ class Service:
             with self._hand_over:
                 command.taken = not command.given_up
             if command.taken:
-                self._obey(command)
+                self._execute(command)
                 command.done.set()
 
-    def _obey(self, command: Command) -> None:
+    def _execute(self, command: Command) -> None:
         try:
             step = self._engine.step(self._state, command.kind, command.text)
         except UserError as error:

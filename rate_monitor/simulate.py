@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from axo.config import to_plain
+
 if TYPE_CHECKING:
     from axo.controllers import ControllerConfig
     from axo.physics.pileup_model import ScoreByPileup, TailFit
@@ -130,7 +132,7 @@ def compare(
     sections: Sequence[FillSection], names: Sequence[str], setting: Setting, faults: str | None, title: str
 ) -> tuple[dict[str, Any], list[Trace]]:
     """Simulate, print the tables, and return them as a JSON value, with the traces of the fill."""
-    from .compare import bars, figures, table, to_json
+    from .compare import bars, figures, table
     from .scenarios import read_faults
     from .scenarios.faults import faults_to_json
 
@@ -150,7 +152,7 @@ def compare(
         "noise_seed": setting.noise_seed,
         "network": setting.counts.network,
         "truth": setting.counts.origin,
-        "controllers": to_json(results),
+        "controllers": to_plain(results),
         "bars": {name: bars(by_name, name) for name in names},
         "faults": faults_to_json(given),
     }
@@ -190,7 +192,6 @@ def initial_word(sections: Sequence[FillSection], setting: Setting) -> int:
 def controller_config(name: str, setting: Setting, word: int) -> ControllerConfig:
     """The configuration that controller `name` is simulated with: all know what `setting.prior` says."""
     from axo.controllers import ControllerConfig, SeedConfig
-    from axo.physics.pileup_model import tail_fit_to_json
 
     from .scenarios.oracle import PILEUP_FLOOR
 
@@ -202,7 +203,7 @@ def controller_config(name: str, setting: Setting, word: int) -> ControllerConfi
     if name == "log_pi":
         options = {"efold_words": _efold_words(setting)}
     if name == "predictive":
-        options = {"models": {SEED_NAME: tail_fit_to_json(setting.prior)}, "pileup_floor": PILEUP_FLOOR}
+        options = {"models": {SEED_NAME: to_plain(setting.prior)}, "pileup_floor": PILEUP_FLOOR}
     return ControllerConfig(
         (seed,), delay_lumi_sections=setting.delay, min_pileup=PILEUP_FLOOR, options=options
     )
@@ -223,7 +224,7 @@ def _recoveries(
     sections: Sequence[FillSection], names: Sequence[str], setting: Setting
 ) -> list[dict[str, Any]]:
     """Each standard fault by itself: print how soon all recover, and return it with the bars."""
-    from .compare import recovery, recovery_met, recovery_table, to_json
+    from .compare import recovery, recovery_met, recovery_table
     from .scenarios import standard_faults
 
     every = []
@@ -238,5 +239,5 @@ def _recoveries(
     oracles = [item for item in every if item.name.startswith("oracle")]
     return [
         {**row, "met": recovery_met(item, [o for o in oracles if o.fault == item.fault])}
-        for row, item in zip(to_json(every), every, strict=True)
+        for row, item in zip(to_plain(every), every, strict=True)
     ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from axo.config import to_plain
 from axo.report import Table
 
 from .fills import colliding_bunches, read_fill
@@ -68,11 +69,11 @@ def run_menu(args: argparse.Namespace) -> int:
 def _controllers(truth: MenuTruth) -> dict[str, Any]:
     """The menu controller and what it is compared with, by name, all from the same thresholds."""
     from axo.controllers import ControllerConfig, SeedConfig, make_controller
-    from axo.physics.pileup_model import fit_tail, tail_fit_to_json
+    from axo.physics.pileup_model import fit_tail
 
     from .scenarios import shipped_counts
 
-    score, htt = (tail_fit_to_json(fit_tail(shipped_counts(name)[1])) for name in ("prior", "prior_htt"))
+    score, htt = (to_plain(fit_tail(shipped_counts(name)[1])) for name in ("prior", "prior_htt"))
     models = {seed.name: score if seed.quantity == "score" else htt for seed in SEEDS}
     shares = first_shares()
     seeds = tuple(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from axo.config import parse, read_config
+from axo.config import parse, read_config, to_plain
 from axo.errors import UserError
 
 
@@ -96,3 +99,39 @@ def test_bad_files(tmp_path, text, message):
 def test_absent_file(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         read_config(tmp_path / "none.yaml", Outer)
+
+
+CONFIGS = st.builds(
+    Outer,
+    name=st.text(),
+    rate_khz=st.floats(allow_nan=False, allow_infinity=False),
+    strict=st.booleans(),
+    limit=st.none() | st.integers(),
+    shape=st.tuples(st.integers(), st.integers()),
+    files=st.lists(st.text(), max_size=3).map(tuple),
+    weights=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False), max_size=3),
+    inner=st.builds(Inner, st.integers(1, 9)),
+)
+
+
+@given(config=CONFIGS, defaults=st.booleans())
+def test_plain_values_are_read_back_through_json(config, defaults):
+    document = json.loads(json.dumps(to_plain(config, defaults), allow_nan=False))
+    assert parse(Outer, document, "c") == config
+
+
+def test_plain_values():
+    config = Outer("x", shape=(3, 4), inner=Inner(5))
+    assert to_plain(config, defaults=False) == {
+        "name": "x",
+        "shape": [3, 4],
+        "weights": {},  # made by a factory: always there
+        "inner": {"size": 5},
+    }
+    assert to_plain((Inner(), {"a": Inner(2)})) == [{"size": 3}, {"a": {"size": 2}}]
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), Inner, b"bytes"])
+def test_what_has_no_place_in_json_is_refused(value):
+    with pytest.raises(TypeError, match="no JSON value"):
+        to_plain({"key": value})

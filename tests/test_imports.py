@@ -8,6 +8,7 @@ import configparser
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,48 @@ def named_modules(path: Path) -> set[str]:
 
 def of_programs(names: set[str], programs: tuple[str, ...]) -> set[str]:
     return {name for name in names if re.match(rf"axo\.({'|'.join(programs)})\b", name)}
+
+
+def module_files() -> dict[str, Path]:
+    """Every module of axo, by its import name."""
+    folders = {"axo": ROOT / "axo", **{f"axo.{program}": ROOT / program for program in PROGRAMS}}
+    files: dict[str, Path] = {}
+    for name, folder in folders.items():
+        for path in folder.rglob("*.py"):
+            parts = path.relative_to(folder).with_suffix("").parts
+            files[".".join([name, *parts]).removesuffix(".__init__")] = path
+    return files
+
+
+def imports_at_run_time(node: ast.AST, package: list[str]) -> set[str]:
+    """Modules and names that are imported anywhere, in functions too, but not for types alone."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return set()
+    names: set[str] = set()
+    if isinstance(node, ast.Import):
+        names = {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+        start = package[: len(package) + 1 - node.level] if node.level else []
+        module = ".".join([*start, *([node.module] if node.module else [])])
+        names = {f"{module}.{alias.name}" for alias in node.names}
+    return names.union(*(imports_at_run_time(child, package) for child in ast.iter_child_nodes(node)))
+
+
+def test_no_modules_import_each_other():
+    files = module_files()
+    sources: dict[str, set[str]] = {}
+    for module, path in files.items():
+        package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+        names = imports_at_run_time(ast.parse(path.read_text()), package)
+        found = {name if name in files else name.rpartition(".")[0] for name in names}
+        sources[module] = found.intersection(files) - {module}
+    assert sources["axo.controllers.make"] == {
+        "axo.controllers.guard",
+        "axo.controllers.interface",
+        "axo.plugins",
+    }
+    assert "axo.rate_monitor.engine" in sources["axo.rate_monitor.service"]  # a relative import
+    list(TopologicalSorter(sources).static_order())  # CycleError names a circle
 
 
 @pytest.mark.parametrize("path", sorted({*(ROOT / "axo").rglob("*.py")} - {APPLICATION}), ids=str)

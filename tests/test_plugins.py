@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from axo.controllers.interface import ALGORITHMS
+from axo.controllers.make import ALGORITHMS
 from axo.decorrelators.method import METHODS
 from axo.errors import UserError
 from axo.events.sources import SOURCES, Source

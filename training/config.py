@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from axo.config import parse, read_config
+from axo.config import parse, read_config, to_plain
 from axo.decorrelators.method import make_method
 from axo.errors import UserError, nearest
 from axo.layout import Layout, find_layout
@@ -130,7 +130,7 @@ class Config:
 
     def document(self) -> dict[str, Any]:
         """Plain JSON of all that shapes the release: the folder is left out, for data have digests."""
-        document = dataclasses.asdict(self)
+        document = to_plain(self)
         del document["data"]["folder"]
         if self.decorrelation is None:
             del document["decorrelation"]

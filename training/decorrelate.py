@@ -249,12 +249,12 @@ def _histogram(scores: Scores) -> ScoreHistogram:
 
 def _with_mean(signals: dict[str, Interval | None]) -> Json:
     """Efficiencies by signal and, where there are any, their geometric mean."""
-    from axo.files import plain
+    from axo.config import to_plain
     from axo.physics.figures import geometric_mean
 
     values = [found.value for found in signals.values() if found is not None]
     mean = {"geometric_mean": float(geometric_mean(values))} if values else {}
-    document: Json = plain({"signals": signals, **mean})
+    document: Json = to_plain({"signals": signals, **mean})
     return document
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axo.config import to_plain
 from axo.decorrelators.information import mutual_information
 from axo.errors import UserError
 from axo.events import Events
-from axo.files import plain
 from axo.physics.figures import Accepted, Interval, Moments, clopper_pearson, geometric_mean
 from axo.physics.rates import collision_rate_hz, collision_rate_khz, rate_khz
 from axo.physics.roc import (
@@ -121,7 +121,7 @@ def figures(
                 }
                 for kind, parent in ((k, replicas.effects(d)) for k, d in detector.parents.items())
             }
-        result[detector.name] = plain(document)
+        result[detector.name] = to_plain(document)
     return result
 
 
@@ -146,7 +146,7 @@ def seed_groups(results: dict[str, Json], groups: dict[str, list[str]]) -> dict[
                     for point in points[0]
                 },
             }
-    return plain(spread_of)
+    return to_plain(spread_of)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axo.config import to_plain
 from axo.errors import UserError
-from axo.files import plain
 from axo.physics.figures import Accepted, Interval, geometric_mean
 from axo.physics.rates import ScoreHistogram, bins_of, rate_khz, threshold_for_rate
 from axo.physics.roc import area_under_curve
@@ -41,7 +41,7 @@ def figures(background: Scores, signals: dict[str, Scores], network: Any, releas
     points = thresholds(zero_bias, release)
     named = {rate_name(rate): points[rate_name(rate)] for rate in release.figures_khz}
     efficiencies = {name: _efficiencies(name, scores, named) for name, scores in signals.items()}
-    document: dict[str, Any] = plain(
+    document: dict[str, Any] = to_plain(
         {
             "bunches": release.bunches,
             "zero_bias_events": zero_bias.total,

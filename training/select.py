@@ -175,7 +175,7 @@ def _are_partners(a: Candidate, b: Candidate, candidates: Sequence[Candidate]) -
 
 
 def _pair(a: Candidate, b: Candidate) -> Json:
-    from axo.files import plain
+    from axo.config import to_plain
     from axo.physics.figures import Moments
     from axo.physics.selection import latent_information, posterior_agreement
 
@@ -190,7 +190,7 @@ def _pair(a: Candidate, b: Candidate) -> Json:
         "standard_error": agreement.standard_error,
         "beta": agreement.beta,
         "events": agreement.events,
-        "latent_information": plain(Moments.of(information)),
+        "latent_information": to_plain(Moments.of(information)),
         "same_training_data": None if None in data else data[0] == data[1],
     }
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axo.config import to_plain
 from axo.errors import UserError
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _release(
         "seed_spread": _spread(seeds),
         "figures": evaluated[chosen].figures,
         "provenance": network.provenance,
-        "cost": [dataclasses.asdict(part) for part in cost(network)],
+        "cost": to_plain(cost(network)),
         "exactness": exactness,
         "scaling": scaling.to_json(),
         "data": described,
@@ -215,13 +216,13 @@ def _selection(seeds: int) -> str:
 
 def _spread(seeds: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Mean and sample standard deviation of the geometric means over seeds (two or more)."""
-    from axo.files import plain
     from axo.physics.figures import Moments
 
     if len(seeds) < 2:
         return {}
     points = seeds[0]["geometric_mean"]
-    return {point: plain(Moments.of([seed["geometric_mean"][point] for seed in seeds])) for point in points}
+    means = {point: [seed["geometric_mean"][point] for seed in seeds] for point in points}
+    return {point: to_plain(Moments.of(values)) for point, values in means.items()}
 
 
 def _describe_data(config: Config, words: Words, test: Words, signals: dict[str, Words]) -> dict[str, Any]:

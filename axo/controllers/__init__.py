@@ -12,14 +12,12 @@ from axo.controllers.interface import (
     SeedMeasurement,
     State,
     config_from_json,
-    controller_names,
     decision_from_json,
-    make_controller,
     measurement_from_json,
     state_from_json,
     state_to_json,
-    to_json,
 )
+from axo.controllers.make import controller_names, make_controller
 
 __all__ = [
     "Alarm",
@@ -39,5 +37,4 @@ __all__ = [
     "measurement_from_json",
     "state_from_json",
     "state_to_json",
-    "to_json",
 ]

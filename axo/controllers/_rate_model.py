@@ -1,12 +1,12 @@
 """Rates of seeds as functions of threshold and pileup: counted models, corrected as data comes.
 
 The starting point is a `PileupModel` a seed (P(score >= word | pileup) in zero bias, counted once, from
-another sample or another year). Two corrections are learnt while running:
+another sample or another year). Two corrections are estimated while running:
 
 * shape: score histograms of the lumi sections, forgotten exponentially, against what the model expected
   of each at its pileup, in bins of score: a ratio per bin reshapes the survival function;
 * level: log(measured / expected rate) as a function of pileup, straight in log(pileup) between nodes,
-  followed by a Kalman filter that weighs each rate by its counts. What is known beforehand is a smooth
+  tracked by a Kalman filter that weighs each rate by its counts. What is known beforehand is a smooth
   random function (a level, a slope, a Brownian remainder), so that a rate teaches much about pileups
   near its own and less about others; all of it wanders slowly. A jump is believed at once when it is
   upward, and when a second lumi section confirms it when it is downward.
@@ -36,17 +36,17 @@ Floats = NDArray[np.float64]
 ModelState = Mapping[str, Any]
 
 _NODES = 17
-_FORGET = 0.98  # of the histogram counts remain after a lumi section
-_PRIOR_COUNTS = 500.0  # the weight, in events a bin, of the straight line that the learnt shape follows
-_ROUGH = 0.05  # how far log(observed / expected) of a bin is from a straight line, beside counting
-_KNOWN_TILT = 0.1  # standard deviation of that line's slope beforehand, a node
+_FORGETTING_FACTOR = 0.98  # of the histogram counts remain after a lumi section
+_PRIOR_COUNTS = 500.0  # the weight, in events a bin, of the straight line that the estimated shape follows
+_SHAPE_ERROR = 0.05  # how far log(observed / expected) of a bin is from a straight line, beside counting
+_PRIOR_TILT = 0.1  # standard deviation of that line's slope beforehand, a node
 
 _COUNTS = "<f4"  # how counts are kept in the state; all else is "<f8"
 
 _LEVELS: Floats = np.log(np.array([20.0, 27.0, 36.0, 45.0, 55.0, 65.0, 80.0]))  # nodes in log(pileup)
 _MIDDLE = 4  # the node that the slope and the remainder are counted from
-_KNOWN_LEVEL, _KNOWN_SLOPE, _KNOWN_REST = 0.5, 1.0, 0.5  # standard deviations; the last per sqrt(log(pileup))
-_WANDER_LEVEL, _WANDER_REST = 0.002, 0.003  # per lumi section, likewise
+_PRIOR_LEVEL, _PRIOR_SLOPE, _PRIOR_REST = 0.5, 1.0, 0.5  # standard deviations; the last per sqrt(log(pileup))
+_DRIFT_LEVEL, _DRIFT_REST = 0.002, 0.003  # per lumi section, likewise
 _MODEL_ERROR = 0.01  # relative error of a rate beside that of counting
 _JUMP_SIGMA, _JUMP_LEAST = 6.0, 0.12  # what is a jump: in standard deviations, and in log(rate)
 
@@ -63,12 +63,12 @@ class Shape:
     def ratio(self) -> Floats:
         """Observed over expected (n, nodes): a straight line in the logarithm, also to where thresholds
         have never been, but for what the counts of a bin say."""
-        weight = self.observed / (1 + _ROUGH**2 * self.observed)
+        weight = self.observed / (1 + _SHAPE_ERROR**2 * self.observed)
         log_ratio = np.log((self.observed + 1) / (self.expected + 1))
         total = np.maximum(weight.sum(axis=1), 1.0)[:, None]
         x = np.arange(_NODES) - (weight @ np.arange(_NODES))[:, None] / total
         weighted = weight * x
-        slope = (weighted * log_ratio).sum(axis=1) / ((weighted * x).sum(axis=1) + 1 / _KNOWN_TILT**2)
+        slope = (weighted * log_ratio).sum(axis=1) / ((weighted * x).sum(axis=1) + 1 / _PRIOR_TILT**2)
         mean = (weight * log_ratio).sum(axis=1)[:, None] / total
         straight = np.exp(mean + slope[:, None] * x)
         ratio: Floats = (self.observed + _PRIOR_COUNTS * straight) / (self.expected + _PRIOR_COUNTS)
@@ -76,8 +76,8 @@ class Shape:
 
 
 @dataclass(frozen=True, eq=False)
-class Learnt:
-    """All that n seeds have learnt: `levels` (n, 7) with their `covariance` (n, 7, 7), log ratios that
+class Estimate:
+    """All that is estimated for n seeds: `levels` (n, 7) with their `covariance` (n, 7, 7), log ratios that
     wait for a second one (`suspect`, n), and the `shape`."""
 
     levels: Floats
@@ -86,14 +86,14 @@ class Learnt:
     shape: Shape
 
     @classmethod
-    def nothing(cls, n: int) -> Learnt:
+    def prior(cls, n: int) -> Estimate:
         """No data yet."""
         empty = np.zeros((n, _NODES))
-        covariance = np.tile(_BEFOREHAND, (n, 1, 1))
+        covariance = np.tile(_PRIOR_COVARIANCE, (n, 1, 1))
         return cls(np.zeros((n, len(_LEVELS))), covariance, (None,) * n, Shape(empty, empty))
 
     @classmethod
-    def of(cls, state: ModelState) -> Learnt:
+    def of(cls, state: ModelState) -> Estimate:
         """What `state` says."""
         return cls(
             _unpacked(state["levels"], len(_LEVELS)),
@@ -141,42 +141,44 @@ class RateModels:
         )
         self._rows = np.arange(len(models))
 
-    def curves(self, learnt: Learnt, pileup: float) -> Floats:
-        """log P(score >= node) (n, nodes) at mean `pileup`, with the shape learnt so far."""
+    def curves(self, estimate: Estimate, pileup: float) -> Floats:
+        """log P(score >= node) (n, nodes) at mean `pileup`, with the shape estimated so far."""
         survival = np.exp(self._log_survival(pileup))
         within = survival.copy()
         within[:, :-1] -= survival[:, 1:]
-        within *= learnt.shape.ratio
+        within *= estimate.shape.ratio
         logs: Floats = np.log(within[:, ::-1].cumsum(axis=1)[:, ::-1])
         return logs
 
-    def log_rates(self, learnt: Learnt, curves: Floats, words: Floats, pileup: float, bunches: int) -> Floats:
+    def log_rates(
+        self, estimate: Estimate, curves: Floats, words: Floats, pileup: float, bunches: int
+    ) -> Floats:
         """Logs of the expected rates (n,) in kHz at thresholds `words` (n,)."""
         position = (words - self._first) / self._step
-        return _straight(curves, self._rows, position) + _offset(learnt, pileup, bunches)
+        return _straight(curves, self._rows, position) + _offset(estimate, pileup, bunches)
 
     def words_at(
-        self, learnt: Learnt, curves: Floats, log_rates: Floats, pileup: float, bunches: int
+        self, estimate: Estimate, curves: Floats, log_rates: Floats, pileup: float, bunches: int
     ) -> Floats:
         """The thresholds (n,), fractional, with those logs of the expected rates in kHz."""
-        wanted = log_rates - _offset(learnt, pileup, bunches)
+        wanted = log_rates - _offset(estimate, pileup, bunches)
         low = (curves[:, 1:-1] > wanted[:, None]).sum(axis=1)
         above, below = curves[self._rows, low], curves[self._rows, low + 1]
         words: Floats = self._first + self._step * (low + (wanted - above) / (below - above))
         return words
 
-    def learn_rates(
-        self, learnt: Learnt, log_ratios: Sequence[float | None], errors: Sequence[float], pileup: float
-    ) -> tuple[Learnt, list[str | None]]:
+    def update_levels(
+        self, estimate: Estimate, log_ratios: Sequence[float | None], errors: Sequence[float], pileup: float
+    ) -> tuple[Estimate, list[str | None]]:
         """What is known after rates of exp(log_ratio) times the expected ones (None: no rate) with relative
-        `errors`; and what was made of each: ``followed``, ``jump`` (believed) or ``suspect`` (waits for a
+        `errors`; and what was made of each: ``accepted``, ``jump`` (believed) or ``suspect`` (waits for a
         second lumi section)."""
         weights = _level_weights(pileup)
-        covariance = learnt.covariance + _WANDER
+        covariance = estimate.covariance + _PROCESS_NOISE
         gain = covariance @ weights
         noise = np.array(errors) ** 2 + _MODEL_ERROR**2
         limits = np.maximum(_JUMP_SIGMA * np.sqrt(gain @ weights + noise), _JUMP_LEAST)
-        suspect = list(learnt.suspect)
+        suspect = list(estimate.suspect)
         outcomes: list[str | None] = [None] * len(log_ratios)
         used, raised = np.zeros(len(log_ratios)), np.zeros(len(log_ratios))
         for row, (ratio, limit) in enumerate(zip(log_ratios, limits.tolist(), strict=True)):
@@ -190,12 +192,14 @@ class RateModels:
         gain = covariance @ weights
         total = gain @ weights + noise
         ratios = np.array([0.0 if ratio is None else ratio for ratio in log_ratios])
-        levels = learnt.levels + gain * (used * ratios / total)[:, None]
+        levels = estimate.levels + gain * (used * ratios / total)[:, None]
         covariance -= gain[:, :, None] * gain[:, None, :] * (used / total)[:, None, None]
-        learnt = dataclasses.replace(learnt, levels=levels, covariance=covariance, suspect=tuple(suspect))
-        return learnt, outcomes
+        estimate = dataclasses.replace(estimate, levels=levels, covariance=covariance, suspect=tuple(suspect))
+        return estimate, outcomes
 
-    def learn_shapes(self, learnt: Learnt, histograms: Sequence[ScoreCounts | None], pileup: float) -> Learnt:
+    def update_shapes(
+        self, estimate: Estimate, histograms: Sequence[ScoreCounts | None], pileup: float
+    ) -> Estimate:
         """What is known after the score histograms of a lumi section (None: none). One not in order, or that
         reaches below the nodes, teaches nothing."""
         by_length: dict[int, list[int]] = {}
@@ -203,14 +207,14 @@ class RateModels:
             if histogram is not None and len(histogram.words) == len(histogram.counts) > 1:
                 by_length.setdefault(len(histogram.words), []).append(row)
         if not by_length:
-            return learnt
+            return estimate
         curves = self._log_survival(pileup)
-        shape = Shape(learnt.shape.observed.copy(), learnt.shape.expected.copy())
+        shape = Shape(estimate.shape.observed.copy(), estimate.shape.expected.copy())
         for same in by_length.values():
-            self._learn_same_length(np.array(same), histograms, curves, learnt.shape.ratio, shape)
-        return dataclasses.replace(learnt, shape=shape)
+            self._update_same_length(np.array(same), histograms, curves, estimate.shape.ratio, shape)
+        return dataclasses.replace(estimate, shape=shape)
 
-    def _learn_same_length(
+    def _update_same_length(
         self,
         rows: NDArray[np.int64],
         histograms: Sequence[ScoreCounts | None],
@@ -232,13 +236,13 @@ class RateModels:
         share = above.copy()
         share[:, :-1] -= above[:, 1:]
         node = np.minimum(position.astype(np.int64), _NODES - 1)
-        # Thresholds differ from one lumi section to the next: what was learnt says what share is above.
+        # Thresholds differ from one lumi section to the next: the estimate says what share is above.
         bent = share * np.take_along_axis(ratio[rows], node, axis=1)
         share *= (counts.sum(axis=1) / bent.sum(axis=1))[:, None]
         node += _NODES * np.arange(len(rows))[:, None]
         for kept, new in ((shape.observed, counts), (shape.expected, share)):
             added = np.bincount(node.ravel(), new.ravel(), _NODES * len(rows))
-            kept[rows] = kept[rows] * _FORGET + added.reshape(len(rows), _NODES)
+            kept[rows] = kept[rows] * _FORGETTING_FACTOR + added.reshape(len(rows), _NODES)
 
     def _log_survival(self, pileup: float) -> Floats:
         """The models' log P(score >= node) (n, nodes) at mean `pileup`."""
@@ -250,15 +254,15 @@ class RateModels:
         return logs
 
 
-def _offset(learnt: Learnt, pileup: float, bunches: int) -> Floats:
-    """log of (rate in kHz / modelled P) (n,): crossings, and the level learnt."""
-    return learnt.levels @ _level_weights(pileup) + math.log(bunches * ORBIT_RATE_HZ / 1000)
+def _offset(estimate: Estimate, pileup: float, bunches: int) -> Floats:
+    """log of (rate in kHz / modelled P) (n,): crossings, and the estimated level."""
+    return estimate.levels @ _level_weights(pileup) + math.log(bunches * ORBIT_RATE_HZ / 1000)
 
 
 def _judge(log_ratio: float, limit: float, suspect: float | None) -> str:
     """What to make of a rate of exp(log_ratio) times the expected one, after `suspect` the time before."""
     if abs(log_ratio) <= limit:
-        return "followed"
+        return "accepted"
     confirmed = suspect is not None and abs(log_ratio - suspect) <= limit
     return "jump" if log_ratio > 0 or confirmed else "suspect"
 
@@ -303,5 +307,5 @@ _UPPER = np.triu_indices(len(_LEVELS))  # of a covariance, which is symmetric
 _SQUARE = np.zeros((len(_LEVELS), len(_LEVELS)), np.int64)  # where in those each element is
 _SQUARE[_UPPER] = _SQUARE.T[_UPPER] = np.arange(len(_UPPER[0]))
 
-_BEFOREHAND = _smooth(_KNOWN_LEVEL, _KNOWN_SLOPE, _KNOWN_REST)
-_WANDER = _smooth(_WANDER_LEVEL, 0.0, _WANDER_REST)
+_PRIOR_COVARIANCE = _smooth(_PRIOR_LEVEL, _PRIOR_SLOPE, _PRIOR_REST)
+_PROCESS_NOISE = _smooth(_DRIFT_LEVEL, 0.0, _DRIFT_REST)

@@ -38,7 +38,7 @@ MODES = ("auto", "hold", "manual")
 HOUR = round(3600 / LUMI_SECTION_S)
 """Lumi sections in an hour."""
 
-FAR = 200
+MAX_GAP = 200
 """A lumi section this far ahead, or of a new run, is believed when a second record goes on from it."""
 
 MAX_PILEUP = 250.0
@@ -118,8 +118,8 @@ class Guarded:
         decisions.append(replace(changed, threshold_word=word))
         return state, self._decision(state, decisions, ())
 
-    def following(self, state: State, words: Mapping[str, int]) -> State:
-        """State in which others set the thresholds (see `Controller.following`)."""
+    def track(self, state: State, words: Mapping[str, int]) -> State:
+        """State in which others set the thresholds (see `Controller.track`)."""
         history = {name: [[0, word]] for name, word in words.items()}
         return {
             **state,
@@ -127,12 +127,12 @@ class Guarded:
             "history": {**state["history"], **history},
         }
 
-    def unapplied(self, before: State, after: State) -> State:
-        """State when a decision's thresholds are not to be used (see `Controller.unapplied`)."""
+    def withhold(self, before: State, after: State) -> State:
+        """State when a decision's thresholds are not to be used (see `Controller.withhold`)."""
         return {**after, **{key: before[key] for key in ("words", "history", "changes")}}
 
-    def confirmed(self, state: State, words: Mapping[str, int]) -> tuple[State, Decision]:
-        """State and decision on thresholds that are to be used after all (see `Controller.confirmed`)."""
+    def confirm(self, state: State, words: Mapping[str, int]) -> tuple[State, Decision]:
+        """State and decision on thresholds that are to be used after all (see `Controller.confirm`)."""
         for name, word in words.items():
             limits = self.config.seed(name)
             if not limits.min_word <= word <= limits.max_word:
@@ -146,12 +146,12 @@ class Guarded:
         state = _moved(state, words)
         return state, self._decision(state, seeds, ())
 
-    def begun_again(self, state: State) -> State:
-        """The initial state, what was decided staying decided (see `Controller.begun_again`)."""
+    def reset(self, state: State) -> State:
+        """The initial state, what was decided staying decided (see `Controller.reset`)."""
         return {**self.initial_state(), **{key: state[key] for key in ("run", "lumi_section", "effective")}}
 
-    def caught_up(self, state: State, decision: Decision) -> State:
-        """State that knows of a later decision (see `Controller.caught_up`)."""
+    def mark_decided(self, state: State, decision: Decision) -> State:
+        """State that knows of a later decision (see `Controller.mark_decided`)."""
         return {
             **state,
             "run": decision.run or None,
@@ -281,7 +281,7 @@ class Guarded:
 
 
 def _refuse_record(state: State, measurement: Measurement) -> tuple[Alarm, list[int] | None] | None:
-    """An alarm and the new candidate (see FAR) when a record must move nothing; None when it is good."""
+    """An alarm and the new candidate (see MAX_GAP) when a record must move nothing; None when it is good."""
     fault = _record_fault(measurement)
     if fault is not None:
         return Alarm("implausible", None, fault), state["candidate"]
@@ -296,10 +296,10 @@ def _refuse_record(state: State, measurement: Measurement) -> tuple[Alarm, list[
         code = "repeated" if gap == 0 else "late"
         text = f"{here} came after lumi section {state['lumi_section']} was decided"
         return Alarm(code, None, text), state["candidate"]
-    if run == state["run"] and gap <= FAR:
+    if run == state["run"] and gap <= MAX_GAP:
         return None
     candidate = state["candidate"]
-    if candidate is not None and candidate[0] == run and 0 < section - candidate[1] <= FAR:
+    if candidate is not None and candidate[0] == run and 0 < section - candidate[1] <= MAX_GAP:
         return None
     code = "run" if run != state["run"] else "jump"
     return Alarm(code, None, f"{here} is unexpected; a second such record will be believed"), [run, section]

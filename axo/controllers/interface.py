@@ -9,7 +9,6 @@ state`` exactly, and a controller resumed from it takes the same decisions to th
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Mapping
@@ -20,7 +19,6 @@ from typing import Any, Protocol
 from axo.config import parse
 from axo.errors import UserError
 from axo.physics.rates import LUMI_SECTION_S
-from axo.plugins import Plugins
 
 State = Mapping[str, Any]
 """A JSON value, never changed in place."""
@@ -307,41 +305,20 @@ class Controller(Protocol):
         Raises UserError for an unknown seed or mode, or a word outside the seed's limits.
         """
 
-    def following(self, state: State, words: Mapping[str, int]) -> State:
+    def track(self, state: State, words: Mapping[str, int]) -> State:
         """State in which `words` are the thresholds, by seed name: others set them, and they are in force."""
 
-    def unapplied(self, before: State, after: State) -> State:
+    def withhold(self, before: State, after: State) -> State:
         """`after`, the state that a decision gave in `before`, when its thresholds are not to be used."""
 
-    def confirmed(self, state: State, words: Mapping[str, int]) -> tuple[State, Decision]:
+    def confirm(self, state: State, words: Mapping[str, int]) -> tuple[State, Decision]:
         """State and decision when a person lets thresholds `words` be used after all; modes stay."""
 
-    def begun_again(self, state: State) -> State:
+    def reset(self, state: State) -> State:
         """The initial state, but for what has been decided in `state`: that stays decided."""
 
-    def caught_up(self, state: State, decision: Decision) -> State:
+    def mark_decided(self, state: State, decision: Decision) -> State:
         """State in which the lumi section of `decision`, an accepted one, is decided too."""
-
-
-class AlgorithmModule(Protocol):
-    """A module of axo.controllers.algorithms."""
-
-    Controller: type[Algorithm]
-
-
-ALGORITHMS: Plugins[AlgorithmModule] = Plugins("axo.controllers.algorithms", "controller", ("Controller",))
-
-
-def controller_names() -> tuple[str, ...]:
-    """Names of all controllers; none is imported."""
-    return tuple(ALGORITHMS.names())
-
-
-def make_controller(name: str, config: ControllerConfig) -> Controller:
-    """The controller `name`, guarded. UserError for an unknown name (with the nearest) or wrong options."""
-    from axo.controllers.guard import Guarded
-
-    return Guarded(name, ALGORITHMS.load(name).Controller(config), config)
 
 
 def state_to_json(state: State) -> str:
@@ -357,12 +334,6 @@ def state_from_json(text: str) -> State:
     return state
 
 
-def to_json(value: Measurement | Decision | ControllerConfig) -> dict[str, Any]:
-    """A JSON object (no NaN: what is not known is null) that `measurement_from_json` and its kin read."""
-    plain: dict[str, Any] = _plain(value)
-    return plain
-
-
 def measurement_from_json(mapping: Any, place: str = "record") -> Measurement:
     """The measurement in a JSON object; UserError, headed by `place`, names the key of a fault."""
     return parse(Measurement, mapping, place)
@@ -376,18 +347,6 @@ def decision_from_json(mapping: Any, place: str = "decision") -> Decision:
 def config_from_json(mapping: Any, place: str = "configuration") -> ControllerConfig:
     """The configuration in a JSON (or YAML) object; UserError, headed by `place`, names a faulty key."""
     return parse(ControllerConfig, mapping, place)
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str | int | float):
-        return value
-    if dataclasses.is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
 
 
 def _drop_not_finite(value: Any, *names: str) -> None:

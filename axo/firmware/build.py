@@ -48,9 +48,8 @@ def build_firmware(model: Model, options: BuildOptions, budget: Budget, say: Say
     """Build everything for `model` into ``options.output/<model name>``.
 
     report.json is removed first and written last, so an interrupted build is never taken for a
-    finished one. Raises UserError for a backend that is unknown or not here, a network that is not
-    sound or cannot be expressed, a missing compiler, a tool that fails, or a folder that another build
-    is using.
+    finished one. Raises UserError for a backend that is unknown or not here, a network that cannot be
+    expressed, a missing compiler, a tool that fails, or a folder that another build is using.
     """
     asked = backends(options.backends)
     analysis = analyse(model.network)
@@ -71,7 +70,7 @@ def _build(context: Context, analysis: Analysis, asked: Mapping[str, Backend], b
     write_network(context.folder / "network.json", context.network)
     context.get(stages.stimuli)
     for overflow in analysis.overflows[:1]:
-        context.journal.notes.append(f"By its bounds this network's score may wrap: {overflow}.")
+        context.journal.notes.append(f"By its bounds this network may wrap: {overflow}.")
     context.get(stages.rtl_design)
     # Yosys needs one core for minutes; the evaluations use the other meanwhile.
     with ThreadPoolExecutor(1) as background:

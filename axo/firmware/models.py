@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from axo.errors import UserError, nearest
-from axo.interchange.axol1tl import read_cms_network
+from axo.interchange.descriptions import read_description
 from axo.network import Network, read_network
 from axo.network.files import is_network_file
 from axo.plugins import offered
@@ -35,7 +35,7 @@ def released_models() -> dict[str, Path]:
 def find_model(name: str) -> Model:
     """The model `name`: a released one, a folder with network.json, or a network file.
 
-    A CMS network description (as in golden/axol1tl_v3.json) is imported on the way. Raises
+    A description of AXOL1TL or CICADA (as in golden/axol1tl_v3.json) is imported on the way. Raises
     UserError for an unknown name (with the nearest known one) or a damaged file.
     """
     path = Path(name)
@@ -51,7 +51,7 @@ def find_model(name: str) -> Model:
             f"(released: {known})"
         )
     if not is_network_file(path):
-        network = read_cms_network(path, path.stem)
+        network = read_description(path)
         return Model(network.name, network, path, None)
     network = read_network(path)
     keras_path = path.with_name("model.keras")

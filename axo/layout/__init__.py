@@ -2,7 +2,6 @@
 
 from axo.layout.document import (
     find_layout,
-    layout_digest,
     layout_document,
     layout_names,
     layout_of_words,
@@ -34,7 +33,6 @@ __all__ = [
     "Word",
     "bare_layout",
     "find_layout",
-    "layout_digest",
     "layout_document",
     "layout_names",
     "layout_of_words",

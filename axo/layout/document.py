@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from axo.config import parse, read_config
+from axo.config import parse, read_config, to_plain
 from axo.errors import UserError, nearest
 from axo.layout.layout import Layout, Word, bare_layout
 
@@ -56,20 +53,12 @@ def _shipped(name: str) -> Layout:
 
 def layout_document(layout: Layout) -> dict[str, Any]:
     """`layout` as plain JSON values; defaults are left out, so that it reads like its YAML."""
-    document = _plain(layout)
-    assert isinstance(document, dict)
-    return document
+    return to_plain(layout, defaults=False)
 
 
 def parse_layout(document: Any, place: str) -> Layout:
     """The layout that `layout_document` wrote; UserError names `place` and the key of a fault."""
     return parse(Layout, document, place)
-
-
-def layout_digest(layout: Layout) -> str:
-    """sha256 (hex) of a layout's document without its source."""
-    content = {key: value for key, value in layout_document(layout).items() if key != "source"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def layout_of_words(words: Sequence[Word]) -> Layout:
@@ -127,13 +116,3 @@ def _first_objects(layout: Layout, names: list[str]) -> Layout | None:
         return None
     part = layout.select(parts, layout.name)
     return part if [word.name for word in part.words] == names else None
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: _plain(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if field.default is dataclasses.MISSING or getattr(value, field.name) != field.default
-        }
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -7,6 +7,8 @@ words and their columns, the smallest integer type, packed object words, physica
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import re
 from collections import Counter
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from axo.config import to_plain
 from axo.errors import UserError, nearest
 
 ROLES = (
@@ -586,9 +589,8 @@ class Layout:
     @cached_property
     def digest(self) -> str:
         """sha256 (hex) of what a word means: all but `source`."""
-        from axo.layout.document import layout_digest
-
-        return layout_digest(self)
+        content = {key: value for key, value in to_plain(self, defaults=False).items() if key != "source"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def bare_layout(words: Sequence[Word], name: str = "words") -> Layout:

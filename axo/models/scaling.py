@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from axo.config import to_plain
 from axo.errors import UserError
 from axo.layout import Layout, find_layout, layout_document, parse_layout
 from axo.network import WORDS, FixedType, Operation
@@ -109,7 +110,7 @@ class Scaling:
         return {
             "offset": list(self.offset),
             "shift": list(self.shift),
-            "input_type": asdict(self.input_type),
+            "input_type": to_plain(self.input_type),
             "layout": layout_document(self.layout),
             "pt_convention": self.pt_convention,
         }

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from axo.config import to_plain
 from axo.errors import UserError, nearest
 from axo.files import read_json, write_text
 from axo.layout import Layout, Word, layout_document, layout_of_words, parse_layout
@@ -92,7 +93,7 @@ def to_document(network: Network) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "name": network.name,
         "layout": layout_document(network.layout),
-        "words": [dataclasses.asdict(word) for word in network.words],
+        "words": to_plain(network.words),
         "pt_convention": network.pt_convention,
         "operations": [_operation_document(operation) for operation in network.operations],
         "score": network.score,
@@ -182,7 +183,7 @@ def _operation_document(operation: Operation) -> dict[str, Any]:
     for field in dataclasses.fields(operation):
         value = getattr(operation, field.name)
         if isinstance(value, FixedType):
-            value = dataclasses.asdict(value)
+            value = to_plain(value)
         elif isinstance(value, np.ndarray):
             value = value.tolist()
         if value is not None:

@@ -8,8 +8,8 @@ or dropped, as in CMSSW's emulator before January 2026. --pt-convention gives th
 
   axo inspect axol1tl_v4.json --pt-convention half-kept --output axol1tl_v4.half.network.json
 
-With --cms the input is a CMS description (JSON as in golden/axol1tl_v3.json) and --output
-writes it as a network file that every other command takes.
+With --cms the input is a description of AXOL1TL or CICADA (JSON as in golden/axol1tl_v3.json and
+golden/cicada_ctp7.json) and --output writes it as a network file that every other command takes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``axo inspect``."""
-    parser.add_argument("network", help="network file (or CMS description with --cms)")
-    parser.add_argument("--cms", action="store_true", help="read a CMS network description")
-    parser.add_argument("--name", default="axol1tl_v3", help="name for an imported network (%(default)s)")
+    parser.add_argument("network", help="network file (or a description with --cms)")
+    parser.add_argument("--cms", action="store_true", help="read a description of AXOL1TL or CICADA")
+    parser.add_argument("--name", help="name for an imported network (default: the file's)")
     parser.add_argument(
         "--pt-convention",
         choices=("half-kept", "whole-gev"),
@@ -32,13 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``axo inspect``."""
-    from axo.interchange.axol1tl import read_cms_network
+    from axo.interchange.descriptions import read_description
     from axo.network import analyse, digest, read_network, with_pt_convention, write_network
     from axo.network.convention import CONVENTIONS, halving
 
-    network = read_cms_network(args.network, args.name) if args.cms else read_network(args.network)
-    if args.pt_convention:
-        network = with_pt_convention(network, CONVENTIONS[args.pt_convention])
+    convention = CONVENTIONS[args.pt_convention] if args.pt_convention else None
+    if args.cms:
+        network = read_description(args.network, args.name, convention)
+    else:
+        network = read_network(args.network)
+        network = with_pt_convention(network, convention) if convention else network
     analysis = analyse(network)
     print(f"{network.name}: {len(network.words)} words, score {network.score_type}, sha256 {digest(network)}")
     if halving(network.layout).any():

@@ -20,6 +20,7 @@ from axo.network.operations import (
     Offset,
     Operation,
     Relu,
+    Scale,
     Shift,
     Subtract,
     SumOfSquares,
@@ -128,6 +129,8 @@ class _Analyser:
             case Subtract():
                 y, y_fraction = self.intervals[operation.other], self.types[operation.other].fraction
                 result = self._subtract(operation, x, fraction, y, y_fraction)
+            case Scale():
+                result = self._scale(operation, x, fraction)
             case Dense():
                 result = self._dense(operation, x, fraction)
             case SumOfSquares():
@@ -173,6 +176,18 @@ class _Analyser:
         up, y_up = common - fraction, common - y_fraction
         exact = Interval((x.low << up) - (y.high << y_up), (x.high << up) - (y.low << y_up))
         return self._cast(operation, "output", operation.type, exact, common)
+
+    def _scale(self, operation: Scale, x: Interval, fraction: int) -> Interval:
+        scale, bias, product = operation.scale, operation.bias, fraction + operation.scale_type.fraction
+        common = max(product, operation.bias_type.fraction)
+        self._guard_products(operation, x, Interval(scale, scale))
+        ends = np.stack([x.low * scale, x.high * scale])
+        exact = Interval(ends.min(0), ends.max(0))
+        self._guard(operation, exact, product - common)
+        self._guard(operation, Interval(bias, bias), operation.bias_type.fraction - common)
+        up, bias = common - product, bias << (common - operation.bias_type.fraction)
+        total = Interval((exact.low << up) + bias, (exact.high << up) + bias)
+        return self._cast(operation, "output", operation.type, total, common)
 
     def _dense(self, operation: Dense, x: Interval, fraction: int) -> Interval:
         accum, bits = operation.accum_type, fraction + operation.weight_type.fraction

@@ -110,6 +110,26 @@ class Subtract(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class Scale(Operation):
+    """x[i] * scale[i] + bias[i], exact, then assigned to type (a batch normalisation)."""
+
+    op: ClassVar[str] = "scale"
+    scale: Ints
+    scale_type: FixedType
+    bias: Ints
+    bias_type: FixedType
+    type: FixedType
+
+    def result(self, types, sizes):
+        shape = (sizes[self.input],)
+        self._require(self.scale.shape == shape, "one scale per element is needed")
+        self._require(self.bias.shape == shape, "one bias per element is needed")
+        _require_holds(self, self.scale_type, self.scale, "scale")
+        _require_holds(self, self.bias_type, self.bias, "bias")
+        return self.type, sizes[self.input]
+
+
+@dataclass(frozen=True, eq=False)
 class Dense(Operation):
     """bias[j] + sum_i x[i] * weight[i, j]; products and sums are each assigned to accum_type."""
 
@@ -159,7 +179,7 @@ class Dot(SumOfSquares):
 
 
 OPERATIONS: dict[str, type[Operation]] = {
-    kind.op: kind for kind in (Linear, Relu, Shift, Offset, Subtract, Dense, SumOfSquares, Dot)
+    kind.op: kind for kind in (Linear, Relu, Shift, Offset, Subtract, Scale, Dense, SumOfSquares, Dot)
 }
 
 

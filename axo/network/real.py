@@ -20,6 +20,7 @@ from axo.network.operations import (
     Offset,
     Operation,
     Relu,
+    Scale,
     Shift,
     Subtract,
     SumOfSquares,
@@ -75,6 +76,9 @@ def _apply(operation: Operation, tensors: dict[str, Reals], weights: Weights) ->
             return x - operation.offset * 2.0**-operation.offset_type.fraction
         case Subtract():
             return x - tensors[operation.other]
+        case Scale():
+            scale = operation.scale * 2.0**-operation.scale_type.fraction
+            return x * scale + operation.bias * 2.0**-operation.bias_type.fraction
         case Dense():
             kernel, bias = weights[operation.name]
             return x @ kernel + bias

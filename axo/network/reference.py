@@ -17,6 +17,7 @@ from axo.network.operations import (
     Offset,
     Operation,
     Relu,
+    Scale,
     Shift,
     Subtract,
     SumOfSquares,
@@ -101,6 +102,8 @@ def apply(operation: Operation, tensors: Tensors, types: dict[str, FixedType]) -
         case Subtract():
             y, y_fraction = tensors[operation.other], types[operation.other].fraction
             return _subtract(operation.type, x, fraction, y, y_fraction)
+        case Scale():
+            return _scale(operation, x, fraction)
         case Dense():
             return _dense(operation, x, fraction)
         case Dot():
@@ -119,6 +122,13 @@ def _shift(x: Ints, shift: Ints, kind: FixedType) -> Ints:
 def _subtract(kind: FixedType, x: Ints, x_fraction: int, y: Ints, y_fraction: int) -> Ints:
     common = max(x_fraction, y_fraction)
     return kind.cast((x << (common - x_fraction)) - (y << (common - y_fraction)), common)
+
+
+def _scale(operation: Scale, x: Ints, fraction: int) -> Ints:
+    product = fraction + operation.scale_type.fraction
+    common = max(product, operation.bias_type.fraction)
+    bias = operation.bias << (common - operation.bias_type.fraction)
+    return operation.type.cast((x * operation.scale << (common - product)) + bias, common)
 
 
 def _dense(operation: Dense, x: Ints, fraction: int) -> Ints:

@@ -1,7 +1,7 @@
 """Figures of merit from counted events: fractions with their intervals, purities, efficiencies, means.
 
 Every program that counts events makes an `Accepted` of them and takes its figures from there; rates are
-`axo.physics.rates.rate_khz` of its fractions. `axo.files.plain` turns the values into JSON.
+`axo.physics.rates.rate_khz` of its fractions. `axo.config.to_plain` turns the values into JSON.
 """
 
 from __future__ import annotations

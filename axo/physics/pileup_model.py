@@ -17,7 +17,6 @@ import itertools
 import math
 import os
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -326,12 +325,3 @@ def signal_efficiency(table: ScoreByPileup, name: str, word: ArrayLike) -> Float
 def fit_pileup_model(table: ScoreByPileup) -> PileupModel:
     """The model fitted to `table`; UserError when its tail has too few events."""
     return PileupModel(fit_tail(table))
-
-
-def tail_fit_to_json(fit: TailFit) -> dict[str, Any]:
-    """The parameters as a JSON value, as the options of controllers carry them (`models`)."""
-    return {
-        "knots": list(fit.knots),
-        "start": list(fit.start),
-        "steps": [list(pair) for pair in fit.steps],
-    }

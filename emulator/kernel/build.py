@@ -19,6 +19,7 @@ from pathlib import Path
 from axo.errors import UserError
 from axo.files import replacing
 
+# Shifts to the left push bits out at the top (WRAP of the headers) and sums wrap: -fwrapv defines both.
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fwrapv", "-fPIC", "-shared")
 VNNI_FLAGS = ("-mprefer-vector-width=512",)
 VNNI_FEATURES = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}

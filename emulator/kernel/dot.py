@@ -11,10 +11,10 @@ from axo.network import Dense, FixedType, Relu
 from axo.network.types import Ints
 
 TILE = 24
-"""Accumulators per pass over a layer's inputs: AVX-512 has 32 registers."""
+"""Accumulators per pass over a layer's inputs: AVX-512 has 32 registers, and inputs need some too."""
 
 REACH = 128
-"""32-bit words that an offset of one byte reaches on each side of an address."""
+"""32-bit words that an offset of one byte reaches on each side of an address: AVX-512 counts it in words."""
 
 AHEAD = 128
 """Events between the one that is read and the one whose words are fetched from memory meanwhile."""
@@ -41,7 +41,11 @@ def dot_functions(plan: Plan, operation: Dense) -> list[Function]:
 
 
 class _Constants:
-    """Numbers in the order in which the code reads them, through an address that moves along."""
+    """Numbers in the order in which the code reads them, through an address that moves along.
+
+    Every weight is an operand in memory, so their addresses are most of the code: with offsets of one byte
+    it does not outgrow the decoders.
+    """
 
     def __init__(self) -> None:
         self.values: list[int] = []
@@ -94,7 +98,7 @@ def _words(weight: Ints, form: str) -> NDArray[np.int32]:
 
 
 def _tiles(n: int) -> list[range]:
-    """0 to n - 1 in parts of at most TILE, each a multiple of 4 but the last."""
+    """0 to n - 1 in parts of at most TILE, each a multiple of 4 but the last: packed groups stay whole."""
     parts = -(-n // TILE)
     size = -(-n // (4 * parts)) * 4
     return [range(first, min(first + size, n)) for first in range(0, n, size)]
@@ -114,6 +118,8 @@ class _Finish:
         self.wanted = plan.wanted[self.result] if self.cast else {"lanes"}
         low, high = product.lowest, product.highest
         accum = operation.accum_type
+        # Packing narrows int32 to int16 by an instruction that clips. Done first, the statements below serve
+        # two outputs at a time; that is right only where what is clipped gives the same result.
         narrow = max(low, INT16[0]), min(high, INT16[1])
         self.short = self.wanted == {"packed"} and self._same(accum, (low, high), narrow)
         if self.short:
@@ -169,6 +175,7 @@ def pack_lines(name: str, packing: Packing, first: int, values: list[str], apply
             f"{apply}(narrowed({a}, {b})){minus}" for a, b in zip(members[::2], members[1::2], strict=True)
         ]
         order = "paired" if packing.form == "pairs" else "quartered"
+        # Tiles start at whole groups, so that no group has members in two of them.
         group = (first + start) // per_group
         lines.append(f"STORE(&b->{name}_packed[{group}][s], {order}({', '.join(halves)}));")
     return lines
@@ -186,6 +193,8 @@ def front_function(plan: Plan, name: str) -> Function:
     packing, n_words = plan.packings[name], len(plan.network.words)
     per_chunk = 64 if packing.form == "bytes" else 32
     used = _used_groups(plan, name)
+    # Words lie event by event, packed tensors group by group: 16 groups at a time (64 bytes, a vector an
+    # event) are scaled and packed in `rows`, then turned over, 16 events at a time.
     body = ["int32_t rows[BLOCK][16] __attribute__((aligned(64)));"]
     for chunk in range(-(-n_words // per_chunk)):
         lines = [
@@ -233,6 +242,7 @@ def _scale(plan: Plan, name: str, first: int, end: int) -> list[str]:
         lines.append(f"__builtin_prefetch({address} + {n_words * AHEAD});")
         if program is not None:
             for field, values in program.columns(start, start + count).items():
+                # Lanes beyond the last word are zeros: they are masked out of the load, too.
                 tables.append(table("int16_t", f"{field}{k}", np.resize(np.append(values, [0] * 32), 32)))
             lines += _program_lines(program.columns(start, start + count), f"v{k}", k)
             lines += _clip_lines(program.low, program.high, packing.form, f"v{k}")
@@ -265,6 +275,7 @@ def _program_lines(columns: dict[str, NDArray[np.int16]], v: str, k: int) -> lis
     lines: list[str] = []
     idle = {"keep": -1}
     for field, step in _STEPS:
+        # The bit that decides a tie is read from t, so before the rounding constant is added to it.
         if field == "odd" and columns["odd"].any():
             lines.insert(
                 len(lines) - bool(columns["rounding"].any()),

@@ -186,22 +186,26 @@ class _Word:
 
     def parameters(self, last: FixedType, drop: int, zero: int) -> tuple[int, ...] | None:
         """left, keep, offset, right, rounding, tie, odd, drop of this word, or None."""
+        # Where nothing wraps, the bits that the value needs are as good as a type that wraps.
         width = self.width or max(self.low.bit_length(), self.high.bit_length()) + 1
         # The top bit of `width` goes to the top of 16, so that int16 wraps where the type does.
         up, right = self.up + 16 - width, self.down + 16 - width
         offset = self.offset >> (width - 16) if width > 16 else self.offset << (16 - width)
+        # Wider than 16: the lowest bits have no room, so less is left to shift out at the end. Whether they
+        # mattered is not asked here: a program that is wrong for any word is thrown away (_is_proved).
         right, drop = max(right, 0), drop + min(right, 0)
         half = (1 << max(drop, 0)) >> 1
+        # Added before the last shift: half a unit, one short of it where a tie is to go down; and `zero`.
         rounding = {"TRN": 0, "RND": half}.get(last.rounding, max(half - 1, 0)) - (zero << max(drop, 0))
         if not (self.possible and self.half <= up <= 15 and 0 <= drop <= 15 and abs(rounding) < 1 << 15):
             return None
         return (
             up - self.half,
-            _int16(-(1 << up)),
+            _int16(-(1 << up)),  # x >> half drops bits that one shift to the left must not bring back
             _int16(offset),
             min(right, 15),
             rounding,
-            15 if last.rounding == "RND_ZERO" else drop,
+            15 if last.rounding == "RND_ZERO" else drop,  # a tie goes up by the sign, or by the last bit kept
             _TIES[last.rounding] if drop else 0,
             drop,
         )

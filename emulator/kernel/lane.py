@@ -22,7 +22,11 @@ def signed_bits(low: int, high: int) -> int:
 
 @dataclass
 class Lane:
-    """`low` to `high` bound ``v`` after the statements in `code`; `bits` held every step of them."""
+    """`low` to `high` bound ``v`` after the statements in `code`; `bits` held every step of them.
+
+    The bounds decide twice: a statement that cannot change any value within them is left out, and the
+    narrowest type that holds all steps is the fastest, for a vector then has the most lanes of it.
+    """
 
     low: int
     high: int
@@ -95,6 +99,8 @@ class Lane:
         wide = FixedType(MAX_BITS, MAX_BITS - kind.fraction, True, mode, "SAT")
         low, high = wide.cast(np.array([self.low, self.high]), kind.fraction + drop).tolist()
         largest = max(abs(self.low), abs(self.high))
+        # Where all bits go, `drop` may be more than the lane has, and C leaves such a shift undefined: what
+        # is left of a truncated value is its sign, and of one that is nearer to zero than half, zero.
         if mode == "TRN":
             self.step(f"v = v >> {drop};" if largest >> drop else "v = SIGN(v);", low, high)
         elif largest < half or (mode == "TRN_ZERO" and not largest >> drop):
@@ -108,6 +114,7 @@ class Lane:
                 "RND_INF": f"{_k(half)} + SIGN(v)",
                 "TRN_ZERO": f"(SIGN(v) & {_k(2 * half - 1)})",
             }[mode]
+            # The value is raised before it is shifted, and the constants themselves need room.
             self.hold(self.low, max(self.high + half, 2 * half - 1))
             self.step(f"v = (v + {up}) >> {drop};", low, high)
 

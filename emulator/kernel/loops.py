@@ -8,7 +8,19 @@ from numpy.typing import NDArray
 from axo.emulator.kernel.lane import Lane
 from axo.emulator.kernel.plan import Packing, Plan
 from axo.emulator.kernel.text import Function, block_function, table
-from axo.network import Dense, Dot, FixedType, Linear, Offset, Operation, Relu, Shift, Subtract, SumOfSquares
+from axo.network import (
+    Dense,
+    Dot,
+    FixedType,
+    Linear,
+    Offset,
+    Operation,
+    Relu,
+    Scale,
+    Shift,
+    Subtract,
+    SumOfSquares,
+)
 from axo.network.types import Ints
 
 EACH_EVENT = "for (int e = 0; e < BLOCK; e++)"
@@ -69,6 +81,8 @@ def _elementwise(plan: Plan, operation: Operation) -> list[str]:
             lane.shift_left(common - fraction)
             lane.subtract("offset[i]", int(tables["offset"].min()), int(tables["offset"].max()))
             lane.cast(common, operation.type)
+        case Scale():
+            tables = _scale(plan, operation, lane)
         case Subtract():
             common = max(fraction, types[operation.other].fraction)
             other = Lane(*plan.hull(operation.other)).shift_left(common - types[operation.other].fraction)
@@ -105,13 +119,29 @@ def _shift(plan: Plan, operation: Shift, lane: Lane) -> dict[str, Ints]:
     return {name: values for name, values in (("up", up), ("down", down)) if values.any()}
 
 
+def _scale(plan: Plan, operation: Scale, lane: Lane) -> dict[str, Ints]:
+    """The product, the bias at the finer of both fractions, and the cast. Returns the tables read."""
+    interval, scale = plan.interval(operation.input), operation.scale
+    product = plan.network.types[operation.input].fraction + operation.scale_type.fraction
+    common = max(product, operation.bias_type.fraction)
+    bias = operation.bias << (common - operation.bias_type.fraction)
+    ends = np.stack([interval.low * scale, interval.high * scale])
+    lane.hold(int(scale.min()), int(scale.max()))
+    lane.step("v = v * scale[i];", int(ends.min()), int(ends.max()))
+    lane.shift_left(common - product).add("bias[i]", int(bias.min()), int(bias.max()))
+    lane.cast(common, operation.type)
+    return {"scale": scale, "bias": bias}
+
+
 def _dense(plan: Plan, operation: Dense) -> list[str]:
     accum, interval = operation.accum_type, plan.interval(operation.input)
     fraction = plan.network.types[operation.input].fraction + operation.weight_type.fraction
     up = accum.fraction - fraction
+    # A product is extreme at an end of its input's interval; the order of the ends is the weight's sign's.
     ends = np.stack([interval.low[:, None] * operation.weight, interval.high[:, None] * operation.weight])
     wraps = accum.overflow == "WRAP"
     if up >= 0 and (wraps or plan.never_saturates(operation, ends << up)):
+        # As Python's integers: where a total wraps, its bounds may be beyond int64.
         return _dense_at_once(plan, operation, up, ends.astype(object))
     return _dense_in_order(plan, operation, fraction, ends)
 
@@ -174,6 +204,8 @@ def _sum(plan: Plan, operation: SumOfSquares) -> list[str]:
     common = max(product_type.fraction, sum_type.fraction)
     down = common - sum_type.fraction
     products = _products(plan, operation)
+    # First the bounds of the running total, product by product. Then the loop's body, which is one for all
+    # of them: it holds the widest product, and any of the totals before it.
     total, totals = Lane(0, 0), [(0, 0)]
     for low, high in products:
         term = Lane(low, high).cast(fraction, product_type).shift_left(common - product_type.fraction)
@@ -206,6 +238,7 @@ def _products(plan: Plan, operation: SumOfSquares) -> list[tuple[int, int]]:
     ends = np.stack([x.low * y.low, x.low * y.high, x.high * y.low, x.high * y.high])
     low, high = ends.min(0), ends.max(0)
     if not isinstance(operation, Dot):
+        # x and y are the same number here, so that a square is never the product of opposite ends.
         low = np.where((x.low < 0) & (x.high > 0), 0, np.minimum(x.low**2, x.high**2))
     return list(zip(low.tolist(), high.tolist(), strict=True))
 

@@ -138,6 +138,7 @@ class Plan:
             product = _dot_product(self, operation) if isinstance(operation, Dense) else None
             if product is not None:
                 self.dots[operation.name] = product
+        # A tensor is packed once, in one form that serves all dot products that read it.
         for name in dict.fromkeys(self.network.operation(dot).input for dot in self.dots):
             self._pack(name)
 
@@ -170,6 +171,8 @@ class Plan:
     def _choose_storages(self) -> None:
         self.wanted[self.network.score].add("lanes")
         self.wanted[self.network.embedding].add("lanes")
+        # Backwards: what is stored of a tensor is known when all its readers have been asked. What a front or
+        # a fusion computes on its way is stored nowhere, so that its inputs are not wanted for it.
         for operation in reversed(self.live):
             result = self.fused.get(operation.name, operation).name
             inside = operation.name in self.fronts or operation.input in self.fused
@@ -197,6 +200,7 @@ def _dot_product(plan: Plan, operation: Dense) -> DotProduct | None:
     """`operation` as dot products of int16 at most with int32 totals, when that is exact."""
     accum, x = operation.accum_type, plan.interval(operation.input)
     fraction = plan.network.types[operation.input].fraction + operation.weight_type.fraction
+    # Finer products than the accumulator's last bit would be rounded one by one: up must not be negative.
     up = accum.fraction - fraction
     largest = int(np.abs(operation.weight).max()) << max(up, 0)
     if up < 0 or largest >= 1 << 15 or x.low.min() < -(1 << 15) or x.high.max() >= 1 << 15:
@@ -204,6 +208,7 @@ def _dot_product(plan: Plan, operation: Dense) -> DotProduct | None:
     weight = operation.weight << up
     bias = accum.cast(operation.bias, operation.bias_type.fraction)
     ends = np.stack([x.low[:, None] * weight, x.high[:, None] * weight])
+    # The instructions add modulo 2**32: partial sums may wrap, if only the totals fit.
     low, high = bias + ends.min(0).sum(0), bias + ends.max(0).sum(0)
     if low.min() < INT32[0] or high.max() > INT32[1]:
         return None

@@ -39,6 +39,7 @@ def generate(network: Network, vnni: bool = False) -> str:
         headers["avx512"] if vnni else "",
         _buffers(plan),
     ]
+    # The same macros mean other lanes in each header: it goes before every run of functions of its kind.
     lanes = None
     for function in functions:
         if function.lanes != lanes:

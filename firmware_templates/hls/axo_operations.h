@@ -45,6 +45,15 @@ template <int N, class A, class B, class Y> void subtract(const A a[N], const B 
     }
 }
 
+// x scale + bias, exact before it is assigned.
+template <int N, class X, class S, class B, class Y> void scale(const X x[N], const S factor[N], const B bias[N], Y y[N]) {
+    #pragma HLS INLINE
+    for (int i = 0; i < N; i++) {
+        #pragma HLS UNROLL
+        y[i] = x[i] * factor[i] + bias[i];
+    }
+}
+
 // Each product is assigned to PRODUCT before it is added; the sum is assigned to SUM at every step.
 template <int N, class PRODUCT, class A, class B, class SUM>
 void dot(const A a[N], const B b[N], SUM y[1]) {

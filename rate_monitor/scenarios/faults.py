@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from axo.config import parse, read_yaml
+from axo.config import parse, read_yaml, to_plain
 from axo.errors import UserError, nearest
 from axo.files import read_json
 
@@ -138,7 +137,4 @@ def _quiet_place(pileup: NDArray[np.float64]) -> int:
 
 def faults_to_json(faults: Sequence[Fault]) -> list[dict[str, Any]]:
     """Faults as JSON values, with duration and size filled in."""
-    return [
-        json.loads(json.dumps({"kind": f.kind, "at": f.at, "duration": f.sections, "size": f.amount}))
-        for f in faults
-    ]
+    return [to_plain(replace(fault, duration=fault.sections, size=fault.amount)) for fault in faults]

@@ -191,20 +191,20 @@ def simulate_menu(
     """A fill through a controller of several seeds (none prescaled); counts are Poisson in each cell."""
     state = controller.initial_state()
     in_force = {seed.name: seed.initial_word for seed in controller.config.seeds}
-    coming: list[Decision] = []
+    scheduled: list[Decision] = []
     words, rates = [], []
     for section in sections:
-        for decision in coming:
+        for decision in scheduled:
             if decision.effective_lumi_section <= section.lumi_section:
                 in_force = decision.threshold_words
-        coming = [d for d in coming if d.effective_lumi_section > section.lumi_section]
+        scheduled = [d for d in scheduled if d.effective_lumi_section > section.lumi_section]
         cells = truth.cells(in_force, section.pileup)
         words.append(in_force)
         rates.append(menu_rates(truth.seeds, cells))
         record = _record(truth, section, in_force, cells, noise_seed)
         state, decision = controller.decide(state, record)
         if decision.accepted:
-            coming.append(decision)
+            scheduled.append(decision)
     return MenuTrace(
         name,
         np.array([s.lumi_section for s in sections]),

@@ -143,27 +143,27 @@ class ControllerPlayer:
 def simulate(scenario: Scenario, player: Player, seed: int = 0) -> Trace:
     """Play `scenario` with random numbers from `seed`."""
     in_force = player.start()
-    coming: list[tuple[int, int]] = []
-    mail: dict[int, list[Measurement]] = {}
+    scheduled: list[tuple[int, int]] = []
+    arrivals: dict[int, list[Measurement]] = {}
     words, rates, changed, alarms, decision_s = [], [], [], [], []
     for position, condition in enumerate(scenario.conditions):
         section = condition.lumi_section
-        for effective, word in coming:
+        for effective, word in scheduled:
             in_force = word if effective <= section else in_force
-        coming = [item for item in coming if item[0] > section]
+        scheduled = [item for item in scheduled if item[0] > section]
         words.append(in_force)
         rates.append(scenario.truth.rate_khz(in_force, condition.pileup, condition.factor))
         record = _record(scenario, condition, in_force, seed)
         for _ in range(condition.copies):
-            mail.setdefault(position + condition.late, []).append(record)
+            arrivals.setdefault(position + condition.late, []).append(record)
         # The newest first: a late record comes after the one it should have preceded.
-        arrived = sorted(mail.pop(position, []), key=lambda item: -item.lumi_section)
+        arrived = sorted(arrivals.pop(position, []), key=lambda item: -item.lumi_section)
         started = time.perf_counter()
         decisions = player.records(section, arrived) if condition.up else []
         decision_s.append(time.perf_counter() - started)
         for decision in decisions:
             if decision.accepted:
-                coming.append((max(decision.effective_lumi_section, section + 1), _word(decision)))
+                scheduled.append((max(decision.effective_lumi_section, section + 1), _word(decision)))
         changed.append(any(item.threshold_word != item.previous_word for d in decisions for item in d.seeds))
         alarms.append(tuple(alarm.code for d in decisions for alarm in d.alarms))
     return Trace(

@@ -1,6 +1,7 @@
 import pytest
 
-from axo.physics.pileup_model import TailFit, tail_fit_to_json
+from axo.config import to_plain
+from axo.physics.pileup_model import TailFit
 
 
 @pytest.fixture(scope="session")
@@ -16,4 +17,4 @@ def tail_fit():
 @pytest.fixture(scope="session")
 def tail_options(tail_fit):
     """Options of predictive for a seed AXO with that tail."""
-    return {"models": {"AXO": tail_fit_to_json(tail_fit)}}
+    return {"models": {"AXO": to_plain(tail_fit)}}

@@ -16,7 +16,7 @@ from axo.controllers import (
     state_from_json,
     state_to_json,
 )
-from axo.controllers.guard import FAR, HOUR, Guarded
+from axo.controllers.guard import HOUR, MAX_GAP, Guarded
 from axo.controllers.interface import Proposal
 from axo.errors import UserError
 from tests.controllers.records import record
@@ -187,9 +187,9 @@ def test_an_older_run_is_refused_and_a_newer_one_needs_two_records_in_a_row():
 
 
 def test_a_lumi_section_far_ahead_needs_two_records():
-    decisions = run(guarded(), [record(1), record(2 + FAR), record(2), record(4 + FAR)])
+    decisions = run(guarded(), [record(1), record(2 + MAX_GAP), record(2), record(4 + MAX_GAP)])
     assert [decision.accepted for decision in decisions] == [True, False, True, False]
-    assert run(guarded(), [record(1), record(2 + FAR), record(3 + FAR)])[-1].accepted
+    assert run(guarded(), [record(1), record(2 + MAX_GAP), record(3 + MAX_GAP)])[-1].accepted
 
 
 def test_a_new_run_keeps_thresholds_or_starts_again():
@@ -305,7 +305,7 @@ def test_the_guard_is_round_every_controller():
 
 def test_thresholds_that_others_set_are_followed():
     controller = guarded((2500.0,))
-    state = controller.following(controller.initial_state(), {"AXO": 3500})
+    state = controller.track(controller.initial_state(), {"AXO": 3500})
     _, decision = controller.decide(state, record(1, word=3500))
     assert decision.alarms == ()
     assert (decision.seeds[0].previous_word, decision.seeds[0].threshold_word) == (3500, 2500)
@@ -315,11 +315,11 @@ def test_a_decision_not_applied_moves_nothing_until_it_is_confirmed():
     controller = guarded((2000.0,), changes_per_hour=1, min_word=1000)
     before = controller.initial_state()
     after, proposed = controller.decide(before, record(1))
-    state = controller.unapplied(before, after)
+    state = controller.withhold(before, after)
     assert proposed.threshold_words == {"AXO": 2000}
     assert state["words"] == {"AXO": 3000} and state["changes"] == {"AXO": []}
     assert controller.decide(state, record(1))[1].alarms[0].code == "repeated"
-    state, decision = controller.confirmed(state, {"AXO": 2000})
+    state, decision = controller.confirm(state, {"AXO": 2000})
     assert (decision.lumi_section, decision.effective_lumi_section) == (1, 3)
     found = decision.seeds[0]
     assert (found.previous_word, found.threshold_word, found.mode) == (3000, 2000, "auto")
@@ -329,16 +329,16 @@ def test_a_decision_not_applied_moves_nothing_until_it_is_confirmed():
     _, decision = controller.decide(state, record(3, word=3000))
     assert [alarm.code for alarm in decision.alarms] == ["threshold"]
     with pytest.raises(UserError, match="outside its limits"):
-        controller.confirmed(state, {"AXO": 500})
+        controller.confirm(state, {"AXO": 500})
 
 
 def test_what_was_decided_outlives_a_new_beginning():
     controller = guarded((2000.0,))
     state, _ = controller.decide(controller.initial_state(), record(7))
-    again = controller.begun_again(state)
+    again = controller.reset(state)
     assert again["words"] == {"AXO": 3000} and again["algorithm"] == {"calls": 0}
     assert controller.decide(again, record(7))[1].alarms[0].code == "repeated"
     _, later = controller.decide(state, record(8, word=3000))
-    caught_up = controller.caught_up(again, later)
-    assert controller.decide(caught_up, record(8))[1].alarms[0].code == "repeated"
-    assert caught_up["words"] == {"AXO": 3000}
+    later_state = controller.mark_decided(again, later)
+    assert controller.decide(later_state, record(8))[1].alarms[0].code == "repeated"
+    assert later_state["words"] == {"AXO": 3000}

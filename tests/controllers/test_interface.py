@@ -3,6 +3,7 @@ import math
 
 import pytest
 
+from axo.config import to_plain
 from axo.controllers import (
     ControllerConfig,
     Measurement,
@@ -15,14 +16,13 @@ from axo.controllers import (
     make_controller,
     measurement_from_json,
     state_from_json,
-    to_json,
 )
 from axo.errors import UserError
 from tests.controllers.records import record
 
 
 def through_json(value):
-    return json.loads(json.dumps(to_json(value), allow_nan=False))
+    return json.loads(json.dumps(to_plain(value), allow_nan=False))
 
 
 def test_controllers_are_found_by_module_name():

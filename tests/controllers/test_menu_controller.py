@@ -3,11 +3,10 @@ import itertools
 import numpy as np
 import pytest
 
-from axo.config import parse
+from axo.config import parse, to_plain
 from axo.controllers import ControllerConfig, Measurement, SeedConfig, SeedMeasurement, make_controller
 from axo.controllers.algorithms.menu import Options, Problem
 from axo.errors import UserError
-from axo.physics.pileup_model import tail_fit_to_json
 
 STREAMS = {
     "tight": {"weight": 1.0, "cost": 1.0, "group": "AXO", "least_khz": 0.1},
@@ -60,7 +59,7 @@ def test_budgets_leave_headroom():
 def test_a_measured_total_corrects_the_overlap(tail_fit):
     """Rates that overlap more than the model thinks leave room: shares grow until the budget is used."""
     names = ("loose", "HTT")
-    fits = {name: tail_fit_to_json(tail_fit) for name in names}
+    fits = {name: to_plain(tail_fit) for name in names}
     options = {
         "models": fits,
         "streams": {name: {"cost": 0.0} for name in names},
@@ -93,6 +92,6 @@ def test_a_measured_total_corrects_the_overlap(tail_fit):
     ],
 )
 def test_options_that_cannot_be_are_refused(tail_fit, changes, message):
-    options = {"models": {"tight": tail_fit_to_json(tail_fit)}, "streams": STREAMS, "budget_khz": 6.0}
+    options = {"models": {"tight": to_plain(tail_fit)}, "streams": STREAMS, "budget_khz": 6.0}
     with pytest.raises(UserError, match=message):
         make_controller("menu", ControllerConfig((SeedConfig("tight", 1.0, 9),), options=options | changes))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from axo.config import to_plain
 from axo.controllers import (
     ControllerConfig,
     ScoreCounts,
@@ -16,9 +17,9 @@ from axo.controllers import (
     state_to_json,
 )
 from axo.controllers._pileup import expected_pileup, initial_pileup, observe_pileup
-from axo.controllers._rate_model import Learnt, RateModels
+from axo.controllers._rate_model import Estimate, RateModels
 from axo.errors import UserError
-from axo.physics.pileup_model import PileupModel, tail_fit_to_json
+from axo.physics.pileup_model import PileupModel
 from tests.controllers.records import record
 
 
@@ -112,37 +113,37 @@ def falling(first, width, per_word=400):
     return ScoreCounts(tuple(edges.tolist()), tuple(int(c) for c in counts))
 
 
-def efolds(models, learnt, low, high):
+def efolds(models, estimate, low, high):
     """How many e-folds the rate falls between two words."""
-    curves = models.curves(learnt, 60.0)
-    rates = [models.log_rates(learnt, curves, np.array([word]), 60.0, 2400)[0] for word in (low, high)]
+    curves = models.curves(estimate, 60.0)
+    rates = [models.log_rates(estimate, curves, np.array([word]), 60.0, 2400)[0] for word in (low, high)]
     return rates[0] - rates[1]
 
 
 @pytest.mark.parametrize("thresholds", [(2600,), (2600, 3400)])
 def test_histograms_teach_the_shape(tail_fit, thresholds):
-    """Scores that fall by e in 400 words where the model says 800: the learnt curve has that slope, above
+    """Scores that fall by e in 400 words where the model says 800: the estimated curve has that slope, above
     the thresholds and, straight on, where none has ever been; also when thresholds come and go."""
     models = RateModels([PileupModel(tail_fit)], [1.0])
-    learnt = Learnt.nothing(1)
-    assert efolds(models, learnt, 2800.0, 3600.0) == pytest.approx(1.0, rel=0.1)
+    estimate = Estimate.prior(1)
+    assert efolds(models, estimate, 2800.0, 3600.0) == pytest.approx(1.0, rel=0.1)
     for section in range(50):
         histogram = falling(thresholds[section % len(thresholds)], 50)
-        learnt = models.learn_shapes(learnt, [histogram], 60.0)
-    assert efolds(models, learnt, 2800.0, 3600.0) == pytest.approx(2.0, rel=0.1)
-    assert efolds(models, learnt, 2100.0, 2500.0) == pytest.approx(1.0, rel=0.1)
+        estimate = models.update_shapes(estimate, [histogram], 60.0)
+    assert efolds(models, estimate, 2800.0, 3600.0) == pytest.approx(2.0, rel=0.1)
+    assert efolds(models, estimate, 2100.0, 2500.0) == pytest.approx(1.0, rel=0.1)
 
 
 def test_what_is_learnt_is_the_same_after_its_state(tail_fit):
     models = RateModels([PileupModel(tail_fit)] * 2, [1.0, 0.1])
-    learnt, _ = models.learn_rates(Learnt.nothing(2), [0.3, None], [0.01, 1.0], 51.0)
-    learnt = models.learn_shapes(learnt, [falling(2600, 50), None], 60.0)
-    again = Learnt.of(json.loads(json.dumps(learnt.state())))
-    assert np.array_equal(again.levels, learnt.levels)
-    assert np.array_equal(again.covariance, learnt.covariance)
-    assert again.suspect == learnt.suspect
-    assert np.allclose(again.shape.expected, learnt.shape.expected, rtol=1e-7)
-    assert again.state() == learnt.state()
+    estimate, _ = models.update_levels(Estimate.prior(2), [0.3, None], [0.01, 1.0], 51.0)
+    estimate = models.update_shapes(estimate, [falling(2600, 50), None], 60.0)
+    again = Estimate.of(json.loads(json.dumps(estimate.state())))
+    assert np.array_equal(again.levels, estimate.levels)
+    assert np.array_equal(again.covariance, estimate.covariance)
+    assert again.suspect == estimate.suspect
+    assert np.allclose(again.shape.expected, estimate.shape.expected, rtol=1e-7)
+    assert again.state() == estimate.state()
 
 
 @pytest.mark.parametrize(
@@ -159,17 +160,17 @@ def test_what_is_learnt_is_the_same_after_its_state(tail_fit):
 )
 def test_a_histogram_that_is_not_in_order_teaches_nothing(tail_fit, histogram):
     models = RateModels([PileupModel(tail_fit)], [1.0])
-    learnt = Learnt.nothing(1)
-    assert models.learn_shapes(learnt, [histogram], 60.0).state() == learnt.state()
+    estimate = Estimate.prior(1)
+    assert models.update_shapes(estimate, [histogram], 60.0).state() == estimate.state()
 
 
 def test_threshold_and_rate_are_inverse(tail_fit):
     models = RateModels([PileupModel(tail_fit)] * 3, [1.0, 0.1, 10.0])
-    learnt = Learnt.nothing(3)
-    curves = models.curves(learnt, 47.0)
+    estimate = Estimate.prior(3)
+    curves = models.curves(estimate, 47.0)
     wanted = np.log([1.1, 0.3, 300.0])
-    words = models.words_at(learnt, curves, wanted, 47.0, 2400)
-    assert models.log_rates(learnt, curves, words, 47.0, 2400) == pytest.approx(wanted, abs=1e-9)
+    words = models.words_at(estimate, curves, wanted, 47.0, 2400)
+    assert models.log_rates(estimate, curves, words, 47.0, 2400) == pytest.approx(wanted, abs=1e-9)
 
 
 def test_a_seed_without_a_model_is_refused(tail_options):
@@ -235,7 +236,7 @@ def test_resuming_from_json_decides_the_same_to_the_bit(tail_options, name, lumi
 def test_fifty_seeds_are_decided_in_less_than_ten_milliseconds(tail_fit):
     """Processor time of this thread, and the best of many, for the machine may be busy."""
     names = tuple(f"seed{i}" for i in range(50))
-    options = {"models": {name: tail_fit_to_json(tail_fit) for name in names}}
+    options = {"models": {name: to_plain(tail_fit) for name in names}}
     config = ControllerConfig(tuple(SeedConfig(name, 1.0, 3000) for name in names), options=options)
     controller = make_controller("predictive", config)
     histogram = ScoreCounts(tuple(range(3000, 3000 + 64 * 64, 64)), (400,) * 64)

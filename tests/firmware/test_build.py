@@ -21,6 +21,7 @@ from axo.firmware.report import read_report
 from axo.firmware.rtl import simulate
 from axo.firmware.tools import vendor
 from axo.firmware.tools import yosys as synthesis
+from axo.firmware.tools.reports import Latency, Resources, ToolReport
 from axo.firmware.tools.run import ToolError
 from axo.layout import find_layout
 from axo.network import (
@@ -286,6 +287,44 @@ def test_a_backend_that_is_unknown_or_not_here_is_said_before_anything_is_done(
     with pytest.raises(UserError, match=says):
         run_build(tmp_path, backends=(backend,))
     assert not (tmp_path / "small/rtl").exists()
+
+
+@pytest.mark.parametrize(("backend", "tool"), [("vitis", "vitis"), ("vivado", "vivado_hls")])
+def test_what_the_vendors_tools_say_is_reported_as_theirs(instant, tmp_path, monkeypatch, backend, tool):
+    """Stand-ins for the tools: what is tested is what they are asked, and where their figures go."""
+    asked = {}
+
+    def run_hls(folder, name, stage, **options):
+        asked.update(folder=folder, name=name, stage=stage)
+        latency = Latency(f"{stage} csynth", 9, 240.0, 37.5, 1)
+        report = ToolReport(Path("csynth.xml"), "csynth", latency=latency, missing=("version",))
+        return vendor.VendorResult(
+            stage, vendor.DONE, "HLS is done", version="2023.1", reports={"csynth": report}
+        )
+
+    def implement(sources, top, folder, part, clock_mhz, **options):
+        asked.update(top=top, clock_mhz=clock_mhz)
+        report = ToolReport(
+            Path("utilisation.rpt"), "vivado", resources=Resources("vivado", "placed", lut=812)
+        )
+        return vendor.VendorResult("implementation", vendor.DONE, "routed", reports={"utilisation": report})
+
+    monkeypatch.setattr(vendor, "find", lambda stage, configured=None: Path(f"/opt/{stage}"))
+    monkeypatch.setattr(vendor, "run_hls", run_hls)
+    monkeypatch.setattr(vendor, "implement", implement)
+    document = run_build(tmp_path, backends=(backend,)).document
+    # Without Yosys no clock is claimed: the HLS project's is implemented.
+    assert asked["stage"] == backend and asked["name"] == "small" and asked["clock_mhz"] == 240.0
+    assert asked["top"] == "small_trigger"
+    assert json.loads((asked["folder"] / "axo_hls.json").read_text())["config"]["backend"] == backend
+    assert [entry["source"] for entry in document["latency"]] == ["rtl", f"{backend} csynth"]
+    assert [(entry["source"], entry["lut"]) for entry in document["resources"]] == [("vivado", 812)]
+    assert document["versions"][backend] == "2023.1"
+    assert document["notes"][-3:] == ["HLS is done", "csynth.xml does not state version.", "routed"]
+    assert document["tools"][tool] == f"found: /opt/{backend}"
+    # The gates stay on the open flow's figures.
+    values = {check["quantity"]: check["value"] for check in document["checks"]}
+    assert values["lut"] is None and values["latency_ns"] is None
 
 
 def test_synthesis_runs_beside_the_evaluations(instant, tmp_path, monkeypatch):

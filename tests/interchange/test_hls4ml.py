@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import axo.layout
 from axo.cli import main
 from axo.errors import UserError
 from axo.files import read_json
@@ -164,6 +165,19 @@ def test_the_half_gev_is_kept_unless_asked(tmp_path, golden, shared, production_
         import_hls(folder)
 
 
+def test_the_layout_of_the_words_can_be_chosen(tmp_path, golden, capsys):
+    folder = write_cms_folder(tmp_path / "AXOL1TL_v3", golden)
+    text = (Path(axo.layout.__file__).parent / "cms_axol1tl.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("name: cms_axol1tl", "name: mine"))
+    out = tmp_path / "out.json"
+    command = ["import", str(folder), "--output", str(out), "--layout"]
+    assert main([*command, str(tmp_path / "mine.yaml")]) == 0
+    assert read_network(out).layout.name == "mine"
+    capsys.readouterr()
+    assert main([*command, "atlas_gelato"]) == 2
+    assert "reads 57 numbers, but layout 'atlas_gelato' has 44 words" in capsys.readouterr().err
+
+
 def test_constants_are_what_the_constructor_of_ap_fixed_makes_of_them(tmp_path, golden):
     """4.5 in ap_fixed<10,10> is 4, -0.3 in steps of 1/8 is -0.375: truncated towards minus infinity."""
     folder = write_cms_folder(tmp_path, golden)
@@ -202,7 +216,12 @@ def test_constants_are_what_the_constructor_of_ap_fixed_makes_of_them(tmp_path, 
             "result_t a[8],\n result_t layer_out[8]",
             "one input and one",
         ),
-        ("model.cpp", r"input_3\[N_INPUT_1_1\]", "input_3[56]", "reads 56 numbers, but there are 57 words"),
+        (
+            "model.cpp",
+            r"input_3\[N_INPUT_1_1\]",
+            "input_3[56]",
+            r"reads 56 numbers, but layout .cms_axol1tl. has 57 words",
+        ),
         (
             "parameters.h",
             r"nnet::latency",

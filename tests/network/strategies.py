@@ -18,6 +18,7 @@ from axo.network import (
     Offset,
     Operation,
     Relu,
+    Scale,
     Shift,
     Subtract,
     SumOfSquares,
@@ -106,6 +107,13 @@ class _Builder:
         offset = self.constants(kind, (self.sizes[source],))
         return Offset(name, source, offset, kind, self.type(fraction))
 
+    def _scale(self, name: str, source: str):
+        fraction, n = self.types[source].fraction, self.sizes[source]
+        kind = self.type(self.draw(st.integers(0, 4)), max_width=min(10, self.max_width))
+        bias_type = self.type(fraction + kind.fraction)
+        scale, bias = self.constants(kind, (n,)), self.constants(bias_type, (n,))
+        return Scale(name, source, scale, kind, bias, bias_type, self.type(fraction))
+
     def _subtract(self, name: str, source: str):
         return Subtract(name, source, self.partner(source), self.type(self.types[source].fraction))
 
@@ -173,7 +181,7 @@ def _words(draw, wide: bool = False) -> Word:
     return Word("w", draw(st.integers(0, bits + signed)), signed)
 
 
-_KINDS = ("linear", "relu", "shift", "offset", "subtract", "dense", "sum_of_squares", "dot")
+_KINDS = ("linear", "relu", "shift", "offset", "subtract", "scale", "dense", "sum_of_squares", "dot")
 
 
 @st.composite

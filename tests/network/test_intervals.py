@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from axo.errors import UserError
 from axo.layout import layout_of_words
 from axo.network import Dense, FixedType, Linear, Network, Word, analyse, evaluate, require_sound
-from axo.network.operations import Dot, Offset, Relu, Shift, Subtract, SumOfSquares
+from axo.network.operations import Dot, Offset, Relu, Scale, Shift, Subtract, SumOfSquares
 from tests.network.strategies import any_networks, words_for
 
 
@@ -52,6 +52,12 @@ def compute_without_wrap(operation, tensors, types) -> np.ndarray:
             y, y_fraction = operation_other(operation, tensors, types)
             common = max(fraction, y_fraction)
             exact = (x << (common - fraction)) - (y << (common - y_fraction))
+            return cast_exact(unwrapped(operation.type), exact, common)
+        case Scale():
+            bits, b_bits = fraction + operation.scale_type.fraction, operation.bias_type.fraction
+            common = max(bits, b_bits)
+            bias = operation.bias.astype(object) << (common - b_bits)
+            exact = (x * operation.scale.astype(object) << (common - bits)) + bias
             return cast_exact(unwrapped(operation.type), exact, common)
         case Dense():
             accum = unwrapped(operation.accum_type)

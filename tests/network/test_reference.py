@@ -80,6 +80,10 @@ def compute(operation, tensors: dict[str, list[Fraction]], types: dict[str, Fixe
             return [assign(operation.type, a - b) for a, b in zip(x, offsets, strict=True)]
         case "subtract":
             return [assign(operation.type, a - b) for a, b in zip(x, other, strict=True)]
+        case "scale":
+            scale = constants(operation.scale, operation.scale_type)
+            bias = constants(operation.bias, operation.bias_type)
+            return [assign(operation.type, a * s + b) for a, s, b in zip(x, scale, bias, strict=True)]
         case "dense":
             weight = constants(operation.weight, operation.weight_type)
             bias = constants(operation.bias, operation.bias_type)

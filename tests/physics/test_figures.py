@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from axo.files import plain
+from axo.config import to_plain
 from axo.physics.figures import (
     NOTHING,
     Accepted,
@@ -59,9 +59,11 @@ def test_what_a_threshold_accepts_by_hand():
     assert (found.passed.events, found.pure.events, found.total.events) == (5, 2, 10)
     assert (found.efficiency.value, found.pure_efficiency.value, found.purity.value) == (0.5, 0.2, 0.4)
     table = Accepted(found.passed, found.total, found.pure, confidence=0.95)
-    assert plain(table.efficiency) == pytest.approx({"value": 0.5, "low": 0.18709, "high": 0.81291}, abs=1e-5)
+    assert to_plain(table.efficiency) == pytest.approx(
+        {"value": 0.5, "low": 0.18709, "high": 0.81291}, abs=1e-5
+    )
     bounds = {"value": 0.2, "low": 0.02521, "high": 0.55610}
-    assert plain(table.pure_efficiency) == pytest.approx(bounds, abs=1e-5)
+    assert to_plain(table.pure_efficiency) == pytest.approx(bounds, abs=1e-5)
 
 
 def test_what_is_not_known_is_none():
@@ -81,13 +83,13 @@ def test_weights_count_by_their_effective_number(events):
     found = share(part, whole)
     effective = math.fsum(weights) ** 2 / math.fsum(weights**2)
     low, high = clopper_pearson(min(part.w / whole.w, 1) * effective, effective)
-    assert plain(found) == pytest.approx(
+    assert to_plain(found) == pytest.approx(
         {"value": part.w / whole.w, "low": float(low), "high": float(high)}, abs=1e-12
     )
     assert (whole - part).events == (~chosen).sum()
     same = np.full(len(chosen), 0.5)
     weighted = share(Amount.of(chosen, same), Amount.of(np.ones(len(chosen), bool), same))
-    assert plain(weighted) == pytest.approx(plain(Accepted.of(chosen).efficiency), abs=1e-12)
+    assert to_plain(weighted) == pytest.approx(to_plain(Accepted.of(chosen).efficiency), abs=1e-12)
 
 
 @pytest.mark.parametrize("events", [1, 94906267, 10**9, 2**40 + 1])
@@ -109,7 +111,7 @@ def test_moments_by_hand():
 
 def test_values_become_json():
     value = {"a": (Interval(1.0, 0.5, 2.0), None), "b": [{"c": Moments(1.0, 2.0)}]}
-    assert plain(value) == {
+    assert to_plain(value) == {
         "a": [{"value": 1.0, "low": 0.5, "high": 2.0}, None],
         "b": [{"c": {"mean": 1.0, "standard_deviation": 2.0}}],
     }

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from axo.config import to_plain
 from axo.errors import UserError
 from axo.physics.pileup_model import (
     MOST_INTERACTIONS,
@@ -17,7 +18,6 @@ from axo.physics.pileup_model import (
     read_score_by_pileup,
     score_bins,
     signal_efficiency,
-    tail_fit_to_json,
     write_score_by_pileup,
 )
 
@@ -123,7 +123,7 @@ def test_file_and_fit_through_json_are_the_same(table, tmp_path):
     assert signal_efficiency(again, "h", table.words[-1]) == pytest.approx(1 / 3)
     fit = fit_tail(again)
     assert fit == fit_tail(table)
-    document = json.loads(json.dumps(tail_fit_to_json(fit)))
+    document = json.loads(json.dumps(to_plain(fit)))
     pairs = tuple((a, b) for a, b in document["steps"])
     assert TailFit(tuple(document["knots"]), tuple(document["start"]), pairs) == fit
 

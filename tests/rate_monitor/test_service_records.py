@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from axo.controllers.interface import measurement_from_json, to_json
+from axo.config import to_plain
+from axo.controllers.interface import measurement_from_json
 from axo.errors import UserError
 from axo.rate_monitor.records import SCHEMA_PATH, read_record
 
@@ -39,7 +40,7 @@ SCHEMA = json.loads(SCHEMA_PATH.read_text())
 def test_a_whole_record_is_read_exactly():
     measurement = read_record(json.dumps(WHOLE))
     assert measurement == measurement_from_json(WHOLE)
-    assert read_record(json.dumps(to_json(measurement))) == measurement
+    assert read_record(json.dumps(to_plain(measurement))) == measurement
 
 
 def test_numbers_that_are_none_are_not_known():

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from axo.controllers.interface import to_json
-from axo.physics.pileup_model import fit_tail, read_score_by_pileup, tail_fit_to_json
+from axo.config import to_plain
+from axo.physics.pileup_model import fit_tail, read_score_by_pileup
 from axo.rate_monitor.journal import Journal
 from axo.rate_monitor.replay import replay
 from tests.rate_monitor.plant import CONTROL, closed_loop, wait_for
@@ -36,7 +36,7 @@ def control(controller):
     """The seeds of these tests, with what `predictive` must know of their scores."""
     if controller != "predictive":
         return CONTROL
-    tail = tail_fit_to_json(fit_tail(read_score_by_pileup(PRIOR)))
+    tail = to_plain(fit_tail(read_score_by_pileup(PRIOR)))
     options = {"models": {seed.name: tail for seed in CONTROL.seeds}}
     return dataclasses.replace(CONTROL, options=options)
 
@@ -151,7 +151,7 @@ def soak(folder, values, kills, controller="log_pi"):
     trigger = Trigger()
     config = {
         "controller": controller,
-        "control": to_json(steered),
+        "control": to_plain(steered),
         "input": "file:records.jsonl",
         "output": trigger.address,
         "journal": "control.sqlite",

@@ -71,8 +71,8 @@ class Options:
             raise UserError("needs 0 < exponent <= 1, overlap from 1 to 20, and 0 <= headroom < 1")
 
 
-_CALM = 0.3  # part of the way to the best shares made at each lumi section
-_FOLLOW = 0.1  # weight of a lumi section in the measured corrections
+_STEP_FRACTION = 0.3  # part of the way to the best shares made at each lumi section
+_SMOOTHING = 0.1  # weight of a lumi section in the measured corrections
 _STEPS = 8  # of the search at each lumi section, which goes on at the next
 _FIRST_STEP, _LAST_STEP, _STEP_DECAY = 0.5, 0.005, 0.3  # in log(rate)
 
@@ -103,17 +103,18 @@ class Controller:
 
     def propose(self, state: State, reading: Reading) -> tuple[State, dict[str, Proposal]]:
         """Thresholds of all seeds for the best shares at the pileup to come."""
-        steering, lesson = self._steering.learn(state["steering"], reading)
+        steering, update = self._steering.observe(state["steering"], reading)
         state = self._correct({**state, "steering": steering}, reading)
         best = self.problem.best(np.exp(state["log_share"]), state["total"], np.array(state["pure"]))
         log_share = [
-            old + _CALM * (math.log(new) - old) for old, new in zip(state["log_share"], best, strict=True)
+            old + _STEP_FRACTION * (math.log(new) - old)
+            for old, new in zip(state["log_share"], best, strict=True)
         ]
         targets_khz = [
             math.exp(log_rate) * self._prescale(reading, name)
             for log_rate, name in zip(log_share, self._names, strict=True)
         ]
-        return {**state, "log_share": log_share}, self._steering.aim(steering, reading, targets_khz, lesson)
+        return {**state, "log_share": log_share}, self._steering.aim(steering, reading, targets_khz, update)
 
     def _prescale(self, reading: Reading, name: str) -> float:
         """The prescale of a seed; 1 for one that is off or not in the record."""
@@ -135,11 +136,11 @@ class Controller:
         for position, seed in enumerate(measured):
             if seed is not None and seed.pure is not None and pure[position] > 0:
                 ratio = seed.pure / live_ms / float(pure[position])
-                factors[position] += _FOLLOW * (ratio - factors[position])
+                factors[position] += _SMOOTHING * (ratio - factors[position])
         total = state["total"]
         if measurement.total_passed is not None:
             ratio = measurement.total_passed / live_ms / float(self.problem.total(rates))
-            total += _FOLLOW * (ratio - total)
+            total += _SMOOTHING * (ratio - total)
         return {**state, "total": total, "pure": factors}
 
 

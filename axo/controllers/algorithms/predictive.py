@@ -37,10 +37,10 @@ class Controller:
         self._steering = Steering(config, options.models, options.pileup_floor)
 
     def initial_state(self) -> State:
-        """No lumi section seen, no correction learnt."""
+        """No lumi section seen, no correction estimated."""
         return self._steering.initial_state()
 
     def propose(self, state: State, reading: Reading) -> tuple[State, dict[str, Proposal]]:
         """A threshold for every seed at the pileup to come, whether its rate was usable or not."""
-        state, lesson = self._steering.learn(state, reading)
-        return state, self._steering.aim(state, reading, self._targets_khz, lesson)
+        state, update = self._steering.observe(state, reading)
+        return state, self._steering.aim(state, reading, self._targets_khz, update)

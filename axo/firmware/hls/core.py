@@ -19,7 +19,7 @@ import numpy as np
 
 from axo.errors import UserError, nearest
 from axo.firmware.hls.unrolled import read_unrolled
-from axo.network import Dense, FixedType, Linear, Network, Operation, Subtract
+from axo.network import Dense, FixedType, Linear, Network, Operation, Scale, Subtract
 from axo.network.types import Ints
 
 
@@ -93,7 +93,7 @@ def find_core(network: Network) -> Core:
                 f"input {operation.input!r} follows one that hls4ml has no exact layer for"
             )
         is_inside = isinstance(operation, Dense) or (
-            isinstance(operation, Linear | Subtract) and bool(sources & core) and not sources & behind
+            isinstance(operation, Linear | Subtract | Scale) and bool(sources & core) and not sources & behind
         )
         if is_inside:
             core.add(operation.name)
@@ -284,6 +284,14 @@ def _layers(core: Core) -> list[dict[str, Any]]:
                     "weight_data": _floats(operation.weight, operation.weight_type),
                     "bias_data": _floats(operation.bias, operation.bias_type),
                 }
+            case Scale():
+                layer |= {
+                    "class_name": "BatchNormalization",
+                    "n_in": sizes[operation.name],
+                    "n_filt": -1,
+                    "scale_data": _floats(operation.scale, operation.scale_type),
+                    "bias_data": _floats(operation.bias, operation.bias_type),
+                }
             case Subtract():
                 layer |= {"class_name": "Merge", "op": "subtract"}
             case _:
@@ -312,6 +320,11 @@ def _layer_configurations(core: Core) -> dict[str, Any]:
             precision |= {
                 "accum": operation.accum_type.cpp,
                 "weight": operation.weight_type.plain.cpp,
+                "bias": operation.bias_type.plain.cpp,
+            }
+        if isinstance(operation, Scale):
+            precision |= {
+                "scale": operation.scale_type.plain.cpp,
                 "bias": operation.bias_type.plain.cpp,
             }
         layers[core.ids[operation.name]] = {"Precision": precision, "Trace": True}
@@ -377,6 +390,8 @@ def check_core(core: Core, folder: Path, project: str, strategy: str = "latency"
         if written.sizes[call.arguments[n_in]] != core.network.sizes[name]:
             raise _differs(core, f"size of {name!r}", str(core.network.sizes[name]))
         variables[call.arguments[n_in]] = name
+        if isinstance(operation, Scale):
+            _check_scale(core, written, operation, call)
         if isinstance(operation, Dense):
             if STRATEGIES[strategy].kernel is None:
                 _check_unrolled(core, written, operation, call)
@@ -384,7 +399,7 @@ def check_core(core: Core, folder: Path, project: str, strategy: str = "latency"
                 _check_dense(core, written, operation, call, STRATEGIES[strategy])
 
 
-_FUNCTIONS = {"relu": "relu", "linear": "linear", "subtract": "subtract"}
+_FUNCTIONS = {"relu": "relu", "linear": "linear", "subtract": "subtract", "scale": "normalize"}
 
 
 def _differs(core: Core, found: str, expected: str) -> UserError:
@@ -402,25 +417,58 @@ def _check_type(core: Core, written: _Written, tensor: str, what: str, type_name
 
 def _check_dense(core: Core, written: _Written, operation: Dense, call: _Call, strategy: Strategy) -> None:
     config = written.configuration(call.types[2])
-    for key, expected in (
-        ("accum_t", operation.accum_type),
-        ("weight_t", operation.weight_type.plain),
-        ("bias_t", operation.bias_type.plain),
-    ):
-        found = written.type(config[key])
-        if found != expected:
-            raise _differs(core, f"{operation.name!r} {key} {found}", str(expected))
+    _check_types(
+        core,
+        written,
+        operation,
+        config,
+        {
+            "accum_t": operation.accum_type,
+            "weight_t": operation.weight_type.plain,
+            "bias_t": operation.bias_type.plain,
+        },
+    )
     kernel = tuple(config[key] for key in ("kernel", "product", "n_in", "n_out", "reuse_factor"))
     n_in, n_out = operation.weight.shape
     if kernel != (strategy.kernel, "nnet::product::mult", str(n_in), str(n_out), "1"):
         raise _differs(core, f"{operation.name!r} with {kernel}", f"a plain product by {strategy.kernel}")
     weight = operation.weight.T if strategy.is_transposed else operation.weight
-    for array, values, kind in (
-        (call.arguments[2], weight, operation.weight_type),
-        (call.arguments[3], operation.bias, operation.bias_type),
-    ):
-        if written.integers(array, kind.fraction) != values.ravel().tolist():
-            raise _differs(core, f"other constants {array} for {operation.name!r}", "those of the network")
+    _check_constants(core, written, operation, call.arguments[2], weight, operation.weight_type)
+    _check_constants(core, written, operation, call.arguments[3], operation.bias, operation.bias_type)
+
+
+def _check_scale(core: Core, written: _Written, operation: Scale, call: _Call) -> None:
+    config = written.configuration(call.types[2])
+    kinds = {
+        "scale_t": operation.scale_type.plain,
+        "bias_t": operation.bias_type.plain,
+    }
+    _check_types(core, written, operation, config, kinds)
+    form = tuple(config[key] for key in ("product", "n_in", "n_filt", "reuse_factor"))
+    if form != ("nnet::product::mult", str(len(operation.scale)), "-1", "1"):
+        raise _differs(core, f"{operation.name!r} with {form}", "a plain product of every element")
+    _check_constants(core, written, operation, call.arguments[2], operation.scale, operation.scale_type)
+    _check_constants(core, written, operation, call.arguments[3], operation.bias, operation.bias_type)
+
+
+def _check_types(
+    core: Core,
+    written: _Written,
+    operation: Operation,
+    config: Mapping[str, str],
+    expected: Mapping[str, FixedType],
+) -> None:
+    for key, kind in expected.items():
+        found = written.type(config[key])
+        if found != kind:
+            raise _differs(core, f"{operation.name!r} {key} {found}", str(kind))
+
+
+def _check_constants(
+    core: Core, written: _Written, operation: Operation, array: str, values: Ints, kind: FixedType
+) -> None:
+    if written.integers(array, kind.fraction) != values.ravel().tolist():
+        raise _differs(core, f"other constants {array} for {operation.name!r}", "those of the network")
 
 
 def _check_unrolled(core: Core, written: _Written, operation: Dense, call: _Call) -> None:
@@ -481,7 +529,7 @@ class _Written:
         text = body[1] if body else ""
         values = {key: kind for kind, key in re.findall(r"typedef (\w+) (\w+);", text)}
         values |= dict(re.findall(r"using (\w+) = ([\w:]+)<", text))
-        return values | dict(re.findall(r"static const unsigned (\w+) = (\d+);", text))
+        return values | dict(re.findall(r"static const unsigned (\w+) = (-?\d+);", text))
 
     def integers(self, array: str, fraction: int) -> list[Fraction]:
         """Constants of an array, in units of the last of `fraction` fraction bits, exactly."""

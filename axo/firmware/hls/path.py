@@ -10,14 +10,17 @@ from axo.firmware.hls.core import Core
 from axo.network import (
     WORDS,
     Dot,
+    FixedType,
     Linear,
     Offset,
     Operation,
     Relu,
+    Scale,
     Shift,
     Subtract,
     SumOfSquares,
 )
+from axo.network.types import FixedType, Ints
 
 
 def path_fields(core: Core, core_function: str) -> dict[str, str]:
@@ -73,10 +76,22 @@ def _typedefs(core: Core, names: Iterable[str], glue: Iterable[Operation]) -> li
     for operation in glue:
         if isinstance(operation, SumOfSquares):
             lines.append(f"typedef {operation.product_type.cpp} {ids[operation.name]}_product_t;")
-        if isinstance(operation, Offset):
-            kind = operation.offset_type.plain
-            lines.append(f"typedef {kind.cpp} {ids[operation.name]}_offset_t;")
+        for what, (_, kind) in _fixed_constants(operation).items():
+            lines.append(f"typedef {kind.plain.cpp} {ids[operation.name]}_{what}_t;")
     return lines
+
+
+def _fixed_constants(operation: Operation) -> dict[str, tuple[Ints, FixedType]]:
+    """The arrays of constants of an operation outside hls4ml, and their types."""
+    match operation:
+        case Offset():
+            return {"offset": (operation.offset, operation.offset_type)}
+        case Scale():
+            return {
+                "scale": (operation.scale, operation.scale_type),
+                "bias": (operation.bias, operation.bias_type),
+            }
+    return {}
 
 
 def _constants(core: Core, operation: Operation) -> list[str]:
@@ -84,18 +99,21 @@ def _constants(core: Core, operation: Operation) -> list[str]:
     if isinstance(operation, Shift):
         values = ", ".join(str(amount) for amount in operation.shift)
         return [f"static const int {name}_amount[{len(operation.shift)}] = {{{values}}};"]
-    if isinstance(operation, Offset):
-        values = ", ".join(_literal(int(value), operation) for value in operation.offset)
-        return [f"static const {name}_offset_t {name}_offset[{len(operation.offset)}] = {{{values}}};"]
-    return []
+    lines = []
+    for what, (integers, kind) in _fixed_constants(operation).items():
+        values = ", ".join(_literal(int(value), kind, operation, what) for value in integers)
+        lines.append(f"static const {name}_{what}_t {name}_{what}[{len(integers)}] = {{{values}}};")
+    return lines
 
 
-def _literal(value: int, operation: Offset) -> str:
-    """The exact decimal of an offset, which a C++ double must hold."""
+def _literal(value: int, kind: FixedType, operation: Operation, what: str) -> str:
+    """The exact decimal of a constant, which a C++ double must hold."""
     if abs(value) >= 1 << 53:
-        raise UserError(f"operation {operation.name!r} (offset): an offset of more than 53 bits is not C++")
+        raise UserError(
+            f"operation {operation.name!r} ({operation.op}): {what} of more than 53 bits is not C++"
+        )
     with localcontext(prec=200):
-        return f"{Decimal(value) * Decimal(2) ** -operation.offset_type.fraction:f}"
+        return f"{Decimal(value) * Decimal(2) ** -kind.fraction:f}"
 
 
 def _statements(core: Core, operation: Operation) -> list[str]:
@@ -108,6 +126,8 @@ def _statements(core: Core, operation: Operation) -> list[str]:
             call = _call("shift", (size,), x, f"{name}_amount", name)
         case Offset():
             call = _call("subtract", (size,), x, f"{name}_offset", name)
+        case Scale():
+            call = _call("scale", (size,), x, f"{name}_scale", f"{name}_bias", name)
         case Subtract():
             call = _call("subtract", (size,), x, others[0], name)
         case Relu():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from axo.config import to_plain
 from axo.errors import UserError, nearest
 from axo.files import read_json, write_json, write_text
 from axo.firmware.hls.core import Core, find_core, require_strategy, write_core
@@ -230,7 +231,7 @@ def manifest(project: HlsProject) -> dict[str, object]:
     return {
         "network": project.name,
         "network_sha256": digest(project.network),
-        "config": asdict(project.config),
+        "config": to_plain(project.config),
         **{package: metadata.version(package) for package in packages},
     }
 

@@ -5,6 +5,11 @@ truncation is a choice of wires, rounding is a constant that merges with the bia
 for convergent rounding, a last bit cleared on ties), saturation looks only at the bits above the
 result. Multiplication by constants is left to alkaid, which shares sub-expressions (distributed
 arithmetic). Nothing is approximated; check_trace compares the program with the reference.
+
+A variable of alkaid is a number of some bits with exact bounds, `low` to `high`; its `kif` is one bit of
+sign or none, the bits before the point, the bits behind it. ``quantize(k, i, f)`` takes those bits of it
+and no others: what is cut off below is a floor, what is cut off above is a wrap, and neither costs logic.
+A variable with ``low == high`` is a constant, which is folded here and never becomes hardware.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from axo.network import (
     Offset,
     Operation,
     Relu,
+    Scale,
     Shift,
     Subtract,
     SumOfSquares,
@@ -137,6 +143,11 @@ class _Tracer:
         other = self.variables[operation.other]
         return [cast(v - y, operation.type) for v, y in zip(x, other, strict=True)]
 
+    def scale(self, operation: Scale, x: Variables) -> Variables:
+        scale = _scaled(operation, operation.scale, operation.scale_type.fraction, _WEIGHT_BITS)
+        bias = _constants(operation, operation.bias, operation.bias_type.fraction)
+        return [cast(v * float(s) + float(b), operation.type) for v, s, b in zip(x, scale, bias, strict=True)]
+
     def dense(self, operation: Dense, x: Variables) -> Variables:
         if self._is_linear(operation):
             return self._matrix(operation, x)
@@ -148,12 +159,14 @@ class _Tracer:
         fraction = self.types[operation.input].fraction + operation.weight_type.fraction
         if max(fraction, operation.bias_type.fraction) > accum.fraction:
             return False
+        # Every bit of a product fits behind the accumulator's point: no rounding. Now for overflows.
         x = self.analysis.intervals[operation.input]
         return accum.overflow == "WRAP" or _stays_within(operation, x, accum.fraction - fraction)
 
     def _matrix(self, operation: Dense, x: Variables) -> Variables:
         weight = _weights(operation)
         bias = _constants(operation, operation.bias, operation.bias_type.fraction)
+        # What constant inputs contribute is known: it goes into the bias, and the solver never sees them.
         fixed = [i for i, v in enumerate(x) if v.low == v.high]
         live = [i for i, v in enumerate(x) if v.low != v.high and weight[i].any()]
         constant = bias + np.array([x[i].low for i in fixed]) @ weight[fixed]
@@ -213,6 +226,7 @@ class _Tracer:
     def _sum(self, operation: SumOfSquares, products: Variables) -> Variables:
         kind = operation.sum_type
         terms = [cast(v, operation.product_type) for v in products]
+        # Where a sum is exact, or wraps, its order does not matter, and a tree is the least deep.
         exact = operation.product_type.fraction <= kind.fraction
         if exact and (kind.overflow == "WRAP" or operation.name not in self.analysis.saturating):
             return [cast(_tree_sum(terms), kind)]
@@ -228,6 +242,7 @@ _RULES: dict[type[Operation], Callable[[_Tracer, Any, Variables], Variables]] = 
     Shift: _Tracer.shift,
     Offset: _Tracer.offset,
     Subtract: _Tracer.subtract,
+    Scale: _Tracer.scale,
     Dense: _Tracer.dense,
     SumOfSquares: _Tracer.sum_of_squares,
     Dot: _Tracer.dot,
@@ -243,6 +258,7 @@ def _round(v: FVariable, kind: FixedType) -> FVariable:
     """`v` with the fraction bits of `kind`, its overflow left alone."""
     f = kind.fraction
     if v.low == v.high:
+        # In a type too wide to overflow, for that is not this function's.
         return _constant(v, _cast_constant(v, FixedType(62, 62 - f, True, kind.rounding)))
     source = v.kif[2]
     if source <= f:
@@ -254,13 +270,16 @@ def _round(v: FVariable, kind: FixedType) -> FVariable:
         case "RND":
             return _floor(v + half, f)
         case "RND_MIN_INF":
+            # One last bit short of the half: a tie is not lifted to the next unit, all above it is.
             return _floor(v + (half - last), f)
         case "TRN_ZERO":
             # Up by (one unit - one last bit) where negative: floor becomes ceiling.
             return _floor(v + v.is_negative() * (2.0**-f - last), f)
         case "RND_ZERO":
+            # As before where positive; a negative tie gets the missing bit, and so goes up, to zero.
             return _floor(v + (half - last) + v.is_negative() * last, f)
         case "RND_INF":
+            # The other way about: a negative tie misses a bit, and so goes down, away from zero.
             return _floor(v + half - v.is_negative() * last, f)
         case _:
             return _round_convergent(v + half, f)
@@ -279,6 +298,7 @@ def _floor(v: FVariable, f: int) -> FVariable:
     if v.low == v.high:
         return _constant(v, float(np.floor(v.low * 2.0**f)) * 2.0**-f)
     k, i, _ = (int(part) for part in v.kif)
+    # A value of less than one unit has no bit left; its sign still says 0 or -1 unit.
     return v.quantize(k, max(i, -f), f)
 
 
@@ -312,16 +332,19 @@ def _overflow(v: FVariable, kind: FixedType) -> FVariable:
         outside = _above(v, kind, low, high)
         return outside.msb_mux(_constant(v, 0.0), _wrapped(v, kind))
     if not kind.signed and v.low < 0:
+        # The lower end is 0: that side is a ReLU, and the bits above then tell the other.
         return _overflow(_positive(v), kind)
     if v.low >= high or v.high <= low:
         return _constant(v, high if v.low >= high else low)
     if low > kind.min_int * unit:
+        # The lower end of SAT_SYM is no power of two: bits do not tell, only comparisons do.
         return v.max_of(low).min_of(high)
     return _saturated(v, kind, low, high)
 
 
 def _saturated(v: FVariable, kind: FixedType, low: float, high: float) -> FVariable:
     """The low bits where the bits above say that they suffice, else the nearer end of the range."""
+    # Which end it would be is the sign's to say, and only where both can be passed.
     end = _constant(v, high)
     if v.low < low:
         end = v.msb_mux(_constant(v, low), end) if v.high > high else _constant(v, low)
@@ -331,6 +354,8 @@ def _saturated(v: FVariable, kind: FixedType, low: float, high: float) -> FVaria
 
 def _above(v: FVariable, kind: FixedType, low: float, high: float) -> FVariable:
     """A 0/1 variable: `v` is out of the range of `kind`, from the bits at and above its top bit."""
+    # A two's complement number fits when its bits from the sign's place up are all alike: all 0, or all 1
+    # for a negative one. Bits that some and not all are 1 mean that it does not fit.
     top = kind.integer - int(kind.signed)
     # Without a bit at that place `v` is 0 there: then a negative one cannot have ones alone.
     is_coarse = int(v.kif[2]) < -top
@@ -339,7 +364,7 @@ def _above(v: FVariable, kind: FixedType, low: float, high: float) -> FVariable:
             return v.is_negative()
         return ~_floor(v, -top).unary_bit_op("all") & v.is_negative()
     if v.low >= low and v.low < 0:
-        v = v.relu()
+        v = v.relu()  # negative ones all fit: as 0 they do too, and "any" is test enough
     bits = _floor(v, -top)
     some = bits.unary_bit_op("any")
     if v.low >= 0 or not kind.signed or is_coarse:
@@ -360,10 +385,12 @@ def _narrow(v: FVariable, low: int, high: int, fraction: int) -> FVariable:
     k, i, f = (int(part) for part in v.kif)
     bits = max(high.bit_length(), (~low).bit_length() if low < 0 else 0) - fraction
     signed = int(low < 0)
+    # Only ever fewer bits: alkaid's bounds may be the tighter ones, and a sign cannot be put on.
     return v.quantize(signed, bits, f) if signed + bits < k + i and (k or not signed) else v
 
 
 def _tree_sum(terms: Variables) -> FVariable:
+    """The sum by pairs, log2(n) adders deep."""
     while len(terms) > 1:
         pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
         terms = pairs + terms[2 * len(pairs) :]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from axo.config import to_plain
 from axo.errors import UserError
 from axo.firmware.tools.yosys import CARRY4_PER_CELL, FF_CELLS, LUTS_PER_CELL
 
@@ -124,7 +125,7 @@ class Depth:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data for a JSON report."""
-        return asdict(self) | {"stages": [asdict(stage) for stage in self.stages]}
+        return to_plain(self)
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,14 @@ def clock_period_ns(clock_mhz: float) -> float:
 
 
 class _Tracer:
-    """Arrival times through a netlist, cells in topological order; registers start and end paths."""
+    """Arrival times through a netlist, cells in topological order; registers start and end paths.
+
+    A netlist names every wire of one bit by a number; `driver` is the cell that drives it, `fanout` how
+    many pins read it. `arrival` is when its last change comes, after the clock edge that started it;
+    `previous` is the wire that this change came by, so that a path can be walked back; `luts` is the
+    most LUTs of any path to it, which need not be the slowest one. Constants never change: they have no
+    arrival, and nothing waits for them.
+    """
 
     def __init__(self, module: dict[str, Any], delays: Delays) -> None:
         self.delays = delays
@@ -225,6 +233,7 @@ class _Tracer:
         )
 
     def _launch(self) -> None:
+        """Arrivals where paths start: input ports and outputs of registers."""
         for bit in _port_bits(self.ports, "input"):
             self._start(bit, self.delays.clock_to_q)
         for cell in self.cells:
@@ -275,6 +284,8 @@ class _Tracer:
     def _propagate_carry(self, cell: Cell) -> None:
         """S and DI enter the chain at their bit, CI and CYINIT before the first."""
         pins, delays = cell["pins"], self.delays
+        # `chain` are the signals on the carry so far, with the time at which they leave the cell by it;
+        # `leaving` the same signals, with the time at which they come out of the next sum bit instead.
         chain = [
             (self._at_chain(bit) + delays.carry_pass, bit)
             for pin in ("CI", "CYINIT", "CI_TOP")
@@ -288,6 +299,7 @@ class _Tracer:
         for select, data, carry_out, out in zip(pins["S"], pins["DI"], carry_outs, outs, strict=True):
             entered = [(self._at_select(select), select)] if select in self.arrival else []
             data_in = [(self._at(data), data)] if data in self.arrival else []
+            # A bit's own S reaches its sum; its DI only the carry, and with it the bits behind.
             own = [(time + delays.carry_through, bit) for time, bit in entered]
             self._arrive(out, 0.0, leaving + own, False)
             chain = chain + [(time + delays.carry_enter, bit) for time, bit in entered + data_in]
@@ -297,7 +309,7 @@ class _Tracer:
     def _arrive(self, out: Bit, delay: float, arrivals: list[tuple[float, Bit]], is_lut: bool) -> None:
         if not isinstance(out, int) or not arrivals:
             return
-        time, bit = max(arrivals)
+        time, bit = max(arrivals)  # of equal times the higher number: the report is the same every time
         self.arrival[out], self.previous[out] = time + delay, bit
         self.luts[out] = max(self.luts[source] for _, source in arrivals) + is_lut
 
@@ -336,6 +348,7 @@ class _Tracer:
                         time = self._at_register(bit) if pin == "D" else self._at(bit)
                         name = f"{self.netnames.get(cell['outputs'][0], cell['name'])}/{pin}"
                         yield level, time + self.delays.setup, self.luts[bit], bit, name
+        # All output ports are one stage, behind the deepest registers: they end in ones outside.
         last = max(levels.values(), default=0) + 1
         for bit in self.output_bits:
             if bit in self.arrival:
@@ -343,6 +356,7 @@ class _Tracer:
                 yield last, self._at(bit) + self.delays.setup, self.luts[bit], bit, name
 
     def _at_register(self, bit: Bit) -> float:
+        """Arrival at D: logic that feeds nothing else is packed with its register, with a wire of its own."""
         alone = self.fanout[bit] == 1 and bit in self.driver
         if alone and _is_combinational(self.cells[self.driver[bit]]):
             return self.arrival[bit] + self.delays.net_to_own_register
@@ -353,6 +367,7 @@ class _Tracer:
         return Stage(level, len(ends), max(luts for _, luts, _, _ in ends), self._path(bit, name, delay))
 
     def _path(self, bit: Bit, end: str, delay: float) -> TimingPath:
+        """The path that ends in `bit`, walked back to its start."""
         luts = carry4 = 0
         previous = self.previous[bit]
         while previous is not None:
@@ -364,6 +379,7 @@ class _Tracer:
 
     def _register_levels(self) -> dict[Bit, int]:
         """Registers passed since the input ports, by driven bit; a loop of registers counts as one."""
+        # From cell to cell, through registers by D alone: an enable or a reset is no step of a pipeline.
         edges = [
             (self.driver[bit], index)
             for index, cell in enumerate(self.cells)
@@ -375,6 +391,8 @@ class _Tracer:
         count = len(self.cells)
         rows, columns = np.array(edges, int).reshape(-1, 2).T
         graph = csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(count, count))
+        # Cells in a loop (a counter, a state that is fed back) have no order among them: taken as one, what
+        # is left has no loops, and the longest path through it is well defined.
         n_groups, group = connected_components(graph, directed=True, connection="strong")
         steps = np.zeros(n_groups, np.int64)
         np.maximum.at(steps, group, [_steps(cell) for cell in self.cells])

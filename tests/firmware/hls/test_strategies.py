@@ -30,11 +30,13 @@ from axo.firmware.hls.project import (
 )
 from axo.firmware.hls.unrolled import read_unrolled
 from axo.firmware.models import find_model
-from axo.network import Dense, FixedType, evaluate, read_network, write_network
+from axo.interchange.cicada import read_cicada_network
+from axo.network import Dense, FixedType, Scale, evaluate, read_network, write_network
 from tests.firmware.small_networks import any_words, autoencoder
 from tests.network.strategies import encoder_decoders, production_networks, words_for
 
 OTHERS = [name for name in STRATEGIES if name != "latency"]
+EACH = ["latency", *(pytest.param(s, marks=pytest.mark.slow) for s in OTHERS)]
 
 
 def write(folder, strategy, network=None, backend="vitis"):
@@ -67,7 +69,7 @@ def test_a_strategy_is_exact_on_any_int16(compiler, small_project):
     assert_exact(small_project, any_words(small_project.network, 4000))
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", EACH)
 def test_accumulators_that_wrap_are_exact(compiler, tmp_path, strategy):
     """As production networks have them: too narrow for what the bounds allow, and for some of these words."""
     network = autoencoder()
@@ -92,6 +94,68 @@ def test_gelato_is_what_its_published_verilog_gives(compiler, shared, tmp_path):
     compile_emulator(project)
     with np.load(shared / "golden/gelato_l1_vectors.npz") as vectors:
         np.testing.assert_array_equal(run_emulator(project, vectors["x"]).embedding_word, vectors["z_word"])
+
+
+@pytest.mark.parametrize("strategy", EACH)
+def test_cicada_gives_the_recorded_scores(compiler, shared, tmp_path, strategy):
+    """Dense, batch normalisation, ReLU, dense: the accumulator of the first wraps."""
+    network = read_cicada_network(shared / "golden/cicada_ctp7.json")
+    project = write(tmp_path / "hls", strategy, network)
+    compile_emulator(project)
+    with np.load(shared / "golden/cicada_ctp7_vectors.npz") as vectors:
+        images = np.ascontiguousarray(vectors["region_et"], np.int16)
+        np.testing.assert_array_equal(run_emulator(project, images).score_word, vectors["score_word"])
+    dimmed = np.random.default_rng(2).integers(0, 1024, (2000, 252)) >> np.arange(2000)[:, None] % 10
+    assert_exact(project, dimmed.astype(np.int16))
+
+
+def scaled_network():
+    """The small network with a scale before hls4ml's layers and one directly behind a dense layer."""
+    network, rng = autoencoder(), np.random.default_rng(9)
+
+    def scale(name, source, n, kind, result):
+        bias = FixedType(9, 5, True, "RND", "SAT_SYM")
+        values = rng.integers(-256, 256, n)
+        return Scale(name, source, rng.integers(kind.min_int, kind.max_int, n), kind, values, bias, result)
+
+    operations = []
+    for operation in network.operations:
+        if operation.name == "network_input":
+            wide = FixedType(20, 12, True, "RND_CONV", "SAT")
+            operations.append(scale("words_scaled", "scaled", 6, FixedType(7, 2), wide))
+            operation = dataclasses.replace(operation, input="words_scaled")
+        if operation.name == "embedding":
+            narrow = FixedType(12, 7, True, "RND", "SAT")
+            operations.append(scale("normalised", "encoded", 4, FixedType(10, -3), narrow))
+            operation = dataclasses.replace(operation, input="normalised")
+        operations.append(operation)
+    return dataclasses.replace(network, operations=tuple(operations))
+
+
+@pytest.mark.parametrize("strategy", EACH)
+def test_scales_inside_and_outside_of_hls4ml_are_exact(compiler, tmp_path, strategy):
+    network = scaled_network()
+    project = write(tmp_path / "hls", strategy, network)
+    assert [o.name for o in project.core.operations if isinstance(o, Scale)] == ["normalised"]
+    compile_emulator(project)
+    words = any_words(network, 4000)
+    assert len(np.unique(evaluate(network, words).score_word)) > 500
+    assert_exact(project, words)
+
+
+def test_another_scale_in_the_code_is_seen(tmp_path):
+    network = scaled_network()
+    project = write(tmp_path / "hls", "latency", network)
+    array = next((project.folder / "firmware/weights").glob("s*.h"))
+    operation = network.operation("normalised")
+    old, new = (
+        f"{value * 2.0**-13:.20g}" for value in (int(operation.scale[1]), int(operation.scale[1]) + 1)
+    )
+    text = array.read_text()
+    assert any(float(v) == float(old) for v in re.findall(r"-?[\d.]+(?:e-?\d+)?", text))
+    array.write_text(re.sub(r"\{(\S+), (\S+),", rf"{{\1, {new},", text))
+    with pytest.raises(UserError, match=r"other constants s.* for 'normalised'"):
+        check_core(project.core, project.folder, project.core_name)
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from axo.network import (
     FixedType,
     Linear,
     Relu,
+    Scale,
     Shift,
     Subtract,
     SumOfSquares,
@@ -65,6 +66,21 @@ def test_casts_are_exact_on_every_word(rounding, overflow, signed):
             except UserError as error:
                 assert "there is no RTL" in str(error)  # the type keeps nothing of these words
                 assert len(set(evaluate(network, every_word(network)).score_word)) == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_scale_is_exact(data):
+    generator = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    rounding, overflow = data.draw(st.sampled_from(ROUNDINGS)), data.draw(st.sampled_from(OVERFLOWS))
+    kind = FixedType(data.draw(st.integers(2, 9)), data.draw(st.integers(1, 7)), True, rounding, overflow)
+    scale, bias = FixedType(6, data.draw(st.integers(-2, 5))), FixedType(7, data.draw(st.integers(-2, 6)))
+    network = word_network(
+        Scale("scaled", "words", generator.integers(-32, 32, 1), scale, np.array([-37]), bias, kind),
+        lifted("score", "scaled", kind),
+    )
+    if len(set(evaluate(network, every_word(network)).score_word)) > 1:
+        require_exact(network)
 
 
 @settings(max_examples=30, deadline=None)
