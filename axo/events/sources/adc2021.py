@@ -2,11 +2,7 @@
 
 ``Particles`` is (N, 19, 4): pT in GeV, eta, phi, class; rows MET, 4 electrons, 4 muons, 10 jets in
 falling pT, absent ones all zero. The class is 1 to 4 in that order, 0 for an absent object. Values
-<<<<<<< HEAD
-become words as `axo.layout.units.words_of` says (nearest step; pt saturates at the largest word).
-=======
 become words as `axo.layout.units.event_words` says (nearest step; pt saturates at the largest word).
->>>>>>> events
 """
 
 from __future__ import annotations
@@ -54,11 +50,7 @@ def iterate(
             values = particles[first : min(first + chunk, stop)]
             try:
                 _check_classes(values, first)
-<<<<<<< HEAD
-                events = Events(_words(values, first))
-=======
                 events = Events(event_words(default_layout(), _by_kind(values), first))
->>>>>>> events
             except UserError as error:
                 raise UserError(f"{path}: {error}") from error
             events.check(str(path), first)
