@@ -28,10 +28,17 @@ def wide():
     return find_layout("cms_gt").select(parts, "wide")
 
 
+def phase2():
+    """Words of 16 bits and more, signed angles."""
+    angles = ("pt", "eta", "phi")
+    parts = [("MET", 1, ("pt", "phi")), ("JET", 6, angles), ("MU", 4, angles)]
+    return find_layout("cms_phase2_gt").select(parts, "phase2")
+
+
 LAYOUTS = {
     "wide": wide,
     "gelato": lambda: find_layout("atlas_gelato"),
-    "phase2": lambda: find_layout("cms_phase2_gt"),
+    "phase2": phase2,
     "image": lambda: find_layout("cicada"),
 }
 WEIGHTS = {"vae": ("loss", "pt"), "fad": ("flow", "pt"), "nae": ("features", "scale")}
