@@ -31,7 +31,7 @@ def wide():
 def phase2():
     """Words of 16 bits and more, signed angles."""
     angles = ("pt", "eta", "phi")
-    parts = [("MET", 1, ("pt", "phi")), ("JET", 6, angles), ("MU", 4, angles)]
+    parts = [("MET", 1, ("pt", "phi")), ("JET", 8, angles), ("MU", 6, angles)]
     return find_layout("cms_phase2_gt").select(parts, "phase2")
 
 
