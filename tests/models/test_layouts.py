@@ -54,7 +54,9 @@ def zero_bias(layout, n=3000, seed=1):
     for kind in layout.kinds:
         columns = layout.columns(kind.name, kind.magnitude.role) if kind.magnitude else []
         if len(columns):
-            pt = np.sort(rng.exponential(20, (n, len(columns))), axis=1)[:, ::-1]
+            pt = rng.exponential(20, (n, len(columns)))
+            if kind.order == "pt":
+                pt = np.sort(pt, axis=1)[:, ::-1]
             words[:, columns] = np.minimum(pt, layout.high[columns])
     absent = ~layout.present(words)[:, layout.object_of_word]
     words[absent] = 0
