@@ -19,7 +19,7 @@ KINDS = {
     SIMULATED: "simulated zero-bias and signal events",
     RANDOM: "uniform over each word's hardware width",
     EXTREME: "words at the ends of their ranges, zero, and where the input scaling turns or saturates",
-    OVERRANGE: "uniform over all of the words' integer type, beyond the hardware widths (software only)",
+    OVERRANGE: "uniform over all of int16, beyond the hardware widths (software only)",
 }
 
 
@@ -71,11 +71,12 @@ def make_stimuli(
     n_generated = max(n_events - sum(map(len, real)), 64)
     n_extreme, n_overrange = 3 * n_generated // 8, n_generated // 8
     overrange = (n_overrange, len(network.words))
+    low, high = network.word_bounds
     groups = [
         *real,
         random_words(network, n_generated - n_extreme - n_overrange, generator),
         extreme_words(network, n_extreme, generator),
-        generator.integers(network.word_type.min_int, network.word_type.max_int + 1, overrange),
+        generator.integers(low, high + 1, overrange),
     ]
     kind = np.repeat(np.arange(len(groups), dtype=np.int8), [len(group) for group in groups])
     return Stimuli(np.ascontiguousarray(np.concatenate(groups), network.layout.dtype), kind)

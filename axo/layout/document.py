@@ -96,7 +96,7 @@ def _narrowed(layout: Layout, words: Sequence[Word]) -> Layout | None:
             kind = replace(kind, quantities=tuple(replace(q, bits=width) for q, width in quantities))
         kinds.append(kind)
         column += n * kind.count
-    return replace(layout, kinds=tuple(kinds))
+    return layout if tuple(kinds) == layout.kinds else replace(layout, kinds=tuple(kinds))
 
 
 def _first_objects(layout: Layout, names: list[str]) -> Layout | None:

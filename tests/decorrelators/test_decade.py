@@ -110,13 +110,16 @@ def test_penalty_of_recorded_words_is_the_mutual_information():
 
     Hard edges see the same cells, up to the bias that the tables take off (1/50 here); soft ones see less.
     """
-    words = read_events("sample:zerobias_train").words
+    events = read_events("sample:zerobias_train")
+    words = events.words
     score = words[:, 0].astype(np.float32) + 2 * words[:, 27]
 
     def penalty(softness):
         weights = {"met_gev": 1.0, "mu_pt_gev": 0.5}
         method = Decade(DecadeConfig(strength=2.0, variables=weights, softness=softness))
-        return float(method.penalty(tf.constant(score), tuple(map(tf.constant, method.prepare(words, None)))))
+        return float(
+            method.penalty(tf.constant(score), tuple(map(tf.constant, method.prepare(events, None))))
+        )
 
     met, muon = (mutual_information(score, words[:, 3 * item], bins=16) for item in (0, 5))
     assert penalty(SHARP) == pytest.approx(2 * met + muon, rel=0.06)
@@ -125,7 +128,8 @@ def test_penalty_of_recorded_words_is_the_mutual_information():
 
 def test_both_distributions():
     """Events are weighted by 1 / frequency for zero bias, and not at all as they are drawn."""
-    words = read_events("sample:zerobias_train").words
+    events = read_events("sample:zerobias_train")
+    words = events.words
     muon = words[:, 15]
     frequency = np.where(muon > 0, 10.0, 1.0)
     rows = np.random.default_rng(6).choice(len(words), 40_000, p=frequency / frequency.sum())
@@ -133,7 +137,7 @@ def test_both_distributions():
 
     def penalty(**options):
         method = Decade(DecadeConfig(strength=1.0, softness=SHARP, **options))
-        batch = (array[rows] for array in method.prepare(words, frequency))
+        batch = (array[rows] for array in method.prepare(events, frequency))
         return float(method.penalty(tf.constant(score[rows]), tuple(map(tf.constant, batch))))
 
     weights = {"mu_pt_gev": 1.0}

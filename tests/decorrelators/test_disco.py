@@ -70,9 +70,10 @@ def test_dependence_without_correlation_is_seen():
 
 
 def test_penalty_has_a_gradient():
-    words = read_events("sample:zerobias_train", limit=500).words
+    events = read_events("sample:zerobias_train", limit=500)
+    words = events.words
     method = Disco(DiscoConfig(strength=3.0, variables=("met_gev", "n_jet")))
-    batch = tuple(map(tf.constant, method.prepare(words, None)))
+    batch = tuple(map(tf.constant, method.prepare(events, None)))
     score = tf.Variable(words[:, 0].astype(np.float32))
     with tf.GradientTape() as tape:
         penalty = method.penalty(score, batch)

@@ -29,7 +29,8 @@ def test_methods():
 
 def test_without_the_section_the_fingerprint_is_what_it_was():
     config, _ = read_training("axo_v3")
-    assert set(config.training_document()) == {"family", "scaling", "training", "model", "stride"}
+    shaping = {"family", "inputs", "scaling", "training", "model", "stride"}
+    assert set(config.training_document()) == shaping
     assert "decorrelation" not in config.document()
     config, _ = read_training("axo_v3_decade_fast")
     assert config.training_document()["decorrelation"]["method"] == "decade"

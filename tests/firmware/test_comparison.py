@@ -133,7 +133,9 @@ def test_stimuli_follow_a_layout_of_wide_words():
     inside = ((stimuli.words >= network.layout.low) & (stimuli.words <= network.layout.high)).all(axis=1)
     np.testing.assert_array_equal(inside[stimuli.in_hardware], True)
     overrange = stimuli.words[~stimuli.in_hardware]
-    assert len(overrange) == 1000 and overrange.min() < -(1 << 30) and overrange.max() > 1 << 30
+    low, high = network.word_bounds
+    assert len(overrange) == 1000 and (overrange >= low).all() and (overrange <= high).all()
+    assert overrange.min() < -(1 << 14) and overrange.max() > 1 << 19
     # Objects are emptied as a whole, each by itself.
     extreme = stimuli.words[stimuli.kind == list(KINDS).index("extreme")]
     first, second = (extreme[:, columns] == 0 for columns in ([0, 1], [2, 3]))

@@ -28,10 +28,17 @@ def wide():
     return find_layout("cms_gt").select(parts, "wide")
 
 
+def phase2():
+    """Words of 16 bits and more, signed angles."""
+    angles = ("pt", "eta", "phi")
+    parts = [("MET", 1, ("pt", "phi")), ("JET", 8, angles), ("MU", 6, angles)]
+    return find_layout("cms_phase2_gt").select(parts, "phase2")
+
+
 LAYOUTS = {
     "wide": wide,
     "gelato": lambda: find_layout("atlas_gelato"),
-    "phase2": lambda: find_layout("cms_phase2_gt"),
+    "phase2": phase2,
     "image": lambda: find_layout("cicada"),
 }
 WEIGHTS = {"vae": ("loss", "pt"), "fad": ("flow", "pt"), "nae": ("features", "scale")}
@@ -47,7 +54,9 @@ def zero_bias(layout, n=3000, seed=1):
     for kind in layout.kinds:
         columns = layout.columns(kind.name, kind.magnitude.role) if kind.magnitude else []
         if len(columns):
-            pt = np.sort(rng.exponential(20, (n, len(columns))), axis=1)[:, ::-1]
+            pt = rng.exponential(20, (n, len(columns)))
+            if kind.order == "pt":
+                pt = np.sort(pt, axis=1)[:, ::-1]
             words[:, columns] = np.minimum(pt, layout.high[columns])
     absent = ~layout.present(words)[:, layout.object_of_word]
     words[absent] = 0

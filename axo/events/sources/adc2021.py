@@ -2,7 +2,7 @@
 
 ``Particles`` is (N, 19, 4): pT in GeV, eta, phi, class; rows MET, 4 electrons, 4 muons, 10 jets in
 falling pT, absent ones all zero. The class is 1 to 4 in that order, 0 for an absent object. Values
-become words as `axo.layout.units.words_of` says (nearest step; pt saturates at the largest word).
+become words as `axo.layout.units.event_words` says (nearest step; pt saturates at the largest word).
 """
 
 from __future__ import annotations
@@ -50,11 +50,21 @@ def iterate(
             values = particles[first : min(first + chunk, stop)]
             try:
                 _check_classes(values, first)
-                events = Events(_words(values, first))
+                events = Events(event_words(default_layout(), _by_kind(values), first))
             except UserError as error:
                 raise UserError(f"{path}: {error}") from error
             events.check(str(path), first)
             yield events
+
+
+def _by_kind(values: NDArray[np.floating]) -> dict[str, dict[str, NDArray[np.floating]]]:
+    """The values (n, 19, 4) by kind and quantity, each (n, count)."""
+    found, first = {}, 0
+    for kind in default_layout().kinds:
+        block = values[:, first : first + kind.count]
+        found[kind.name] = {role: block[..., place] for place, role in enumerate(("pt", "eta", "phi"))}
+        first += kind.count
+    return found
 
 
 def _particles(file: h5py.File, path: Path) -> h5py.Dataset:
