@@ -20,6 +20,7 @@ from axo.errors import UserError, nearest
 from axo.files import check_document, write_json
 from axo.layout import Layout
 from axo.network import Network, digest
+from axo.network.convention import described
 from axo.physics.figures import NOTHING, ONE_SIGMA, Accepted, Amount, Interval, share
 from axo.physics.rates import (
     DEFAULT_BUNCHES,
@@ -111,7 +112,11 @@ def answer(result: Result, question: Question) -> Json:
     answers: Json = to_plain(
         {
             "format": "axo-replay",
-            "network": {"name": result.network.name, "sha256": digest(result.network)},
+            "network": {
+                "name": result.network.name,
+                "sha256": digest(result.network),
+                "reads": described(result.network.layout, result.network.pt_convention),
+            },
             "normalisation": None if question.triggered else _normalisation(question),
             "confidence": question.confidence,
             "samples": samples,

@@ -31,6 +31,7 @@ def _heading(answers: Json) -> Iterator[str]:
     zero_bias = [sample for sample in answers["samples"] if not sample["signal"]]
     files = ", ".join(sample["file"] for sample in zero_bias[:3]) + (", ..." if len(zero_bias) > 3 else "")
     yield f"{answers['network']['name']} on {answers['events']:,} events of {files}"
+    yield f"it reads {answers['network']['reads']}"
     norm = answers["normalisation"]
     if norm is None:
         yield "triggered data: fractions of these events, no rates"

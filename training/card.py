@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from axo.models.scaling import Scaling
+from axo.network.convention import described
 from axo.report import Page, Section, Table
 from axo.report.cells import spanned
 
@@ -21,8 +23,10 @@ def card_markdown(card: Card) -> str:
 
 
 def _head(card: Card) -> Iterator[str]:
+    scaling = Scaling.from_json(card["scaling"])
     yield (
         f"Family `{card['family']}`, network sha256 `{card['network_sha256']}`.\n"
+        f"It reads {described(scaling.layout, scaling.pt_convention)}.\n"
         "Intervals are Clopper-Pearson, 68.3 %, and statistical only. The signals are simulation, and took "
         "no part in training or in the choice of the seed."
     )

@@ -24,6 +24,7 @@ from axo.firmware.stimuli import KINDS
 from axo.firmware.tools.reports import Latency, Resources
 from axo.firmware.tools.run import find_tool, tool_version
 from axo.network import Network, digest
+from axo.network.convention import described
 from axo.network.intervals import Analysis
 
 
@@ -78,6 +79,7 @@ def make_document(context: Context, findings: Findings, budget: Budget) -> Docum
         "network": {
             "name": network.name,
             "sha256": digest(network),
+            "reads": described(network.layout, network.pt_convention),
             "score_type": str(network.score_type),
             "thresholds": network.thresholds,
         },

@@ -52,10 +52,16 @@ def page(document: Document, pictures: dict[str, bytes]) -> Page:
             *(Section(title, table=table) for title, table in tables(document).items()),
             Section("Notes", items=document["notes"]),
         ],
-        [verdict_line(document)],
+        [verdict_line(document), *_reads(document)],
         [Picture(png, caption) for caption, png in pictures.items()],
         document["verdict"]["passed"],
     )
+
+
+def _reads(document: Document) -> list[str]:
+    """What the network reads; nothing for reports of before it was said."""
+    network = document["network"]
+    return [f"{network['name']} reads {network['reads']}."] if "reads" in network else []
 
 
 def verdict_line(document: Document) -> str:

@@ -27,6 +27,12 @@ CONVENTIONS = {"half-kept": HALF_KEPT, "whole-gev": WHOLE_GEV}
 """The conventions by their spelling in a command line."""
 
 
+def described(layout: Layout, convention: str) -> str:
+    """What a network reads, for reports: its words and layout, and what it makes of half a GeV."""
+    words = f"{len(layout.words)} words of layout {layout.name}"
+    return f"{words}, pt {convention}" if halving(layout).any() else words
+
+
 def halving(layout: Layout) -> Ints:
     """Right shifts that take the pt words of 0.5 GeV a step to GeV, (n_words,): 1 there, else 0."""
     half = [quantity.role == "pt" and quantity.step_value == 0.5 for quantity in layout.quantities]

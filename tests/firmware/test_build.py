@@ -113,6 +113,13 @@ def test_the_report_says_what_was_measured_and_how(built):
     assert page.count("data:image/png;base64,") == 3 and "PASSED" in page
 
 
+def test_the_report_names_the_layout_and_the_convention_of_pt(built):
+    _, folder = built
+    reads = "small reads 57 words of layout cms_axol1tl, pt whole GeV."
+    assert f"{read_report(folder / 'report.json')['network']['reads']}." == reads.removeprefix("small reads ")
+    assert reads in (folder / "report.md").read_text() and reads in (folder / "report.html").read_text()
+
+
 def test_scores_of_the_network_reach_both_sides_of_the_thresholds(built):
     report = read_report(built[1] / "report.json")
     lowest, *_, highest = report["scores"]["random"]
