@@ -12,14 +12,15 @@ _STYLE = {"baseline": ":", "ceiling": "--", "model": "-"}
 
 
 def draw(document: Json) -> dict[str, bytes]:
-    """PNG bytes by the names of `evaluation_report.CAPTIONS`."""
-    return {
+    """PNG bytes by the names of `evaluation_report.CAPTIONS`; what has nothing to show is left out."""
+    pictures = {
         "roc": _roc(document),
         "scores": _scores(document),
         "efficiencies": _efficiencies(document),
         "information": _information(document),
         "dependence": _dependence(document),
     }
+    return {name: picture for name, picture in pictures.items() if picture is not None}
 
 
 def _roc(document: Json) -> bytes:
@@ -99,13 +100,15 @@ def _information(document: Json) -> bytes:
     return png(figure)
 
 
-def _dependence(document: Json) -> bytes:
-    """Fraction passing against pileup and numbers of objects."""
+def _dependence(document: Json) -> bytes | None:
+    """Fraction passing against pileup and numbers of objects; None where events have neither."""
     found = {n: d["dependence"] for n, d in document["detectors"].items() if "dependence" in d}
     first = next(iter(found.values()))
     variables = [v for v in first if v != "point" and _has_a_course(found, v)]
     if not variables:
         variables = [v for v in first if v != "point"][:1]
+    if not variables:
+        return None
     figure, places = _panels(len(variables), 2)
     for axes, variable in zip(places, variables, strict=False):
         for name, detector in found.items():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.events import Events
-from axo.physics.variables import trigger_variables
+from axo.physics.variables import trigger_variables, variable_names
 
 Words = NDArray[Any]
 Scores = NDArray[np.float32]
@@ -34,11 +34,14 @@ BOOSTING: dict[str, Any] = {
 def leading_ht(events: Events) -> Scores:
     """HT in GeV, (n,): the trigger's own HTT where the events have it, else that of their jets.
 
-    Raises UserError when they have neither.
+    Of events without jets (a calorimeter image) all their energy. Raises UserError when they have none.
     """
     if events.has("HTT", "pt"):
         return events.values("HTT", "pt")[:, 0].astype(np.float32)
-    return trigger_variables(events, ["htt_gev"])[:, 0].astype(np.float32)
+    energies = [name for name in variable_names(events.layout) if name.endswith("_sum_gev")]
+    names = ["htt_gev"] if "htt_gev" in variable_names(events.layout) or not energies else energies
+    total: Scores = trigger_variables(events, names).sum(axis=1).astype(np.float32)
+    return total
 
 
 class IsolationForest:

@@ -30,8 +30,9 @@ def trigger_variables(events: Events, names: Sequence[str] = PRIMARY) -> NDArray
 
     Their layout says which there are: ``jet_pt_gev`` and so on for every kind are the largest pt (0: no
     such object), ``n_jet`` and so on the objects present, ``met_gev`` and so on the pt of a sum, which
-    is always there. ``htt_gev`` is the trigger's own where the words have it, else the sum of the jets'
-    pt as CMS's HTT counts them (of the jets in the words). ``pileup`` is that of the events.
+    is always there, ``region_sum_gev`` and so on the energy of all objects of a kind that has one.
+    ``htt_gev`` is the trigger's own where the words have it, else the sum of the jets' pt as CMS's HTT
+    counts them (of the jets in the words). ``pileup`` is that of the events.
 
     Raises UserError for a name that the layout does not have (saying the nearest), and for pileup where
     it is not known.
@@ -89,6 +90,9 @@ def _variables(layout: Layout) -> dict[str, Variable]:
         pt = _quantity(kind, "pt")
         if pt is not None and kind.present == "always" and kind.count == 1:
             sums[f"{kind.name.lower()}_gev"] = partial(_largest, _columns(layout, kind, "pt"), pt)
+        energy = _quantity(kind, "energy")
+        if energy is not None:
+            sums[f"{kind.name.lower()}_sum_gev"] = partial(_sum, _columns(layout, kind, "energy"), energy)
     return {**sums, **largest, **counts}
 
 
@@ -100,6 +104,12 @@ def _quantity(kind: Kind, role: str) -> Quantity | None:
 
 def _columns(layout: Layout, kind: Kind, role: str) -> slice:
     return column_slice(layout, kind.name, role)
+
+
+def _sum(columns: slice, energy: Quantity, words: NDArray[Any]) -> NDArray[np.float64]:
+    energies = energy.origin + words[:, columns] * energy.step_value
+    total: NDArray[np.float64] = energies.sum(axis=1)
+    return total
 
 
 def _largest(columns: slice, pt: Quantity, words: NDArray[Any]) -> NDArray[np.float64]:

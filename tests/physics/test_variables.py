@@ -92,7 +92,7 @@ def test_variables_follow_the_layout():
     assert primary_names(gelato) == ("htt_gev", "jet_pt_gev", "mu_pt_gev", "met_gev")
     with pytest.raises(UserError, match=r"'eg_pt_gev'.*known of layout 'atlas_gelato': htt_gev"):
         trigger_variables(Events(words, layout=gelato))
-    assert primary_names(find_layout("cicada")) == () and variable_names(find_layout("cicada")) == ["pileup"]
+    assert variable_names(find_layout("cicada")) == ["region_sum_gev", "pileup"]
 
 
 def test_the_triggers_own_sums_where_the_words_have_them(shared):
@@ -104,3 +104,14 @@ def test_the_triggers_own_sums_where_the_words_have_them(shared):
     np.testing.assert_array_equal(leading_ht(whole), own.astype(np.float32))
     np.testing.assert_array_equal(leading_ht(small), own.astype(np.float32))
     assert {"tau_pt_gev", "n_tau", "etmhf_gev"} <= set(variable_names(whole.layout))
+
+
+def test_an_image_has_its_energy_as_ht():
+    """Regions of 0.5 GeV a step: the sum of all of them, and what stands for HT."""
+    layout = find_layout("cicada")
+    words = np.random.default_rng(3).integers(0, 1024, (20, 252)).astype(np.int16)
+    events = Events(words, layout=layout)
+    expected = [sum(int(word) for word in row) * 0.5 for row in words]
+    assert primary_names(layout) == ("region_sum_gev",)
+    np.testing.assert_array_equal(trigger_variables(events, ["region_sum_gev"])[:, 0], expected)
+    np.testing.assert_array_equal(leading_ht(events), np.array(expected, np.float32))

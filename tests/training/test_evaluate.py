@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from axo.cli import main
-from axo.events.sources import read_events
+from axo.events import Events
+from axo.events.sources import read_events, write_events
 from axo.firmware.models import find_model
-from axo.network import evaluate, write_network
+from axo.layout import find_layout
+from axo.network import Dense, FixedType, Network, Relu, evaluate, write_network
 from axo.physics.menu import read_menu
 from axo.physics.rates import collision_rate_hz
 
@@ -321,3 +323,24 @@ def test_all_seeds_of_a_work_folder_and_their_spread(tmp_path, capsys, cache):
         assert found["mean"] == pytest.approx((first + second) / 2)
         assert found["standard_deviation"] == pytest.approx(abs(first - second) / np.sqrt(2))
     assert "Spread between seeds" in capsys.readouterr().out
+
+
+def test_a_detector_of_images_is_evaluated_too(tmp_path, cache):
+    """No object of it has a pt: all of its energy stands for HT, and no picture of multiplicities is made."""
+    layout, rng = find_layout("cicada"), np.random.default_rng(1)
+    names = {"zero_bias": (20_000, 2), "signal": (1000, 6)}
+    for name, (n, mean) in names.items():
+        words = np.minimum(rng.exponential(mean, (n, 252)), 1023).astype(np.int16)
+        write_events(tmp_path / f"{name}.h5", Events(words, layout=layout))
+    kept = FixedType(18, 18, False, "TRN", "SAT")
+    total = Dense("total", "words", np.ones((252, 1), np.int64), FixedType(2, 2), np.zeros(1, np.int64),
+                  FixedType(2, 2), FixedType(26, 26))  # fmt: skip
+    network = Network("energy", layout, (total, Relu("score", "total", kept)), "score", "score")
+    write_network(tmp_path / "energy.json", network)
+    assert call(tmp_path / "energy.json", "--background", tmp_path / "zero_bias.h5",
+                "--signals", tmp_path / "signal.h5", "--menu", "none", "--rate-khz", "20000",
+                "--output", tmp_path / "out") == 0  # fmt: skip
+    document = json.loads((tmp_path / "out/evaluation.json").read_text())
+    energy, ht = (document["detectors"][name]["roc"]["signal"] for name in ("energy", "HT cut"))
+    assert energy == ht  # the same sum, in words and in GeV
+    assert not list((tmp_path / "out").glob("*dependence*"))
