@@ -11,9 +11,9 @@ from typing import Any
 from axo.config import parse, read_config, to_plain
 from axo.decorrelators.method import make_method
 from axo.errors import UserError, nearest
-from axo.layout import Layout, find_layout
+from axo.layout import DEFAULT_LAYOUT, Layout, find_layout
 from axo.models.family import find_family
-from axo.models.scaling import DEFAULT_LAYOUT, ScalingConfig
+from axo.models.scaling import ScalingConfig
 from axo.physics.rates import DEFAULT_BUNCHES
 
 

@@ -2,24 +2,20 @@
 
 from axo.events.table import (
     COLUMNS,
-    DEFAULT_LAYOUT,
     EXTRAS,
     Events,
     Extra,
     Words,
     column_slice,
     concatenate,
-    default_layout,
 )
 
 __all__ = [
     "COLUMNS",
-    "DEFAULT_LAYOUT",
     "EXTRAS",
     "Events",
     "Extra",
     "Words",
     "column_slice",
     "concatenate",
-    "default_layout",
 ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
-from axo.layout import Layout, Quantity, find_layout
+from axo.layout import Layout, Quantity, default_layout, find_layout
 from axo.layout.checks import check_words
 from axo.layout.units import physical
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 Words = NDArray[Any]
 """(n, n_words) of the layout's dtype, int16 or int32."""
-
-DEFAULT_LAYOUT = "cms_axol1tl"
 
 COLUMNS = {
     "run": np.uint32,
@@ -87,12 +85,6 @@ EXTRAS = {
 """What `Events.extras` may hold, beside words that lack it."""
 
 _EXTRA_OF = {(extra.kind, extra.role): name for name, extra in EXTRAS.items()}
-
-
-@cache
-def default_layout() -> Layout:
-    """The layout of events that say nothing else."""
-    return find_layout(DEFAULT_LAYOUT)
 
 
 @dataclass(frozen=True, eq=False)

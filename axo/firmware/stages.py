@@ -22,6 +22,7 @@ from axo.firmware.rtl import simulate
 from axo.firmware.rtl import write as rtl
 from axo.firmware.stimuli import KINDS, Stimuli, make_stimuli
 from axo.firmware.tools import yosys
+from axo.layout.checks import clear_absent
 
 if TYPE_CHECKING:
     from axo.events import Events
@@ -63,7 +64,7 @@ def all_rows(context: Context) -> NDArray[np.int64]:
 def wire_rows(context: Context) -> NDArray[np.int64]:
     """Row numbers of the events that are simulated: such as can be on the wires of the trigger top."""
     events, design = context.get(stimuli), context.get(rtl_design)
-    possible = (rtl.absent_to_zero(design.layout, events.words) == events.words).all(axis=1)
+    possible = (clear_absent(design.layout, events.words) == events.words).all(axis=1)
     # Some more: events before the thresholds are written, or dropped by a reset, do not count.
     n_events = context.options.n_rtl_events + context.options.n_rtl_events // 50 + 64
     return events.hardware_rows(n_events, possible)

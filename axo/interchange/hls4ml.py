@@ -21,7 +21,7 @@ from pathlib import Path
 
 from axo.errors import UserError
 from axo.interchange.hls4ml_source import File, Unit
-from axo.layout import Layout, find_layout
+from axo.layout import Layout, default_layout
 from axo.network.convention import HALF_KEPT, scaled_inputs
 from axo.network.network import Network
 from axo.network.operations import (
@@ -65,7 +65,7 @@ def import_hls(
             f"{folder}: a network that reads the words as they are keeps the half GeV; {pt_convention!r} "
             "needs scales"
         )
-    layout = layout or find_layout("cms_axol1tl")
+    layout = layout or default_layout()
     place = _firmware_folder(Path(folder))
     unit = Unit(place)
     top = _Top(unit)

@@ -93,5 +93,5 @@ def _from_firmware(args: argparse.Namespace) -> Network:
         FixedType.parse(args.score_type) if args.score_type else None,
         FixedType.parse(args.unscaled_type) if args.unscaled_type else None,
         CONVENTIONS.get(args.pt_convention, HALF_KEPT),
-        find_layout(args.layout or "cms_axol1tl"),
+        find_layout(args.layout) if args.layout else None,
     )

@@ -1,6 +1,8 @@
 """What a trigger sees, declared: kinds of objects, their quantities, bits, steps and order."""
 
 from axo.layout.document import (
+    DEFAULT_LAYOUT,
+    default_layout,
     find_layout,
     layout_document,
     layout_names,
@@ -22,6 +24,7 @@ from axo.layout.layout import (
 )
 
 __all__ = [
+    "DEFAULT_LAYOUT",
     "ROLES",
     "Field",
     "Kind",
@@ -32,6 +35,7 @@ __all__ = [
     "Quantity",
     "Word",
     "bare_layout",
+    "default_layout",
     "find_layout",
     "layout_document",
     "layout_names",

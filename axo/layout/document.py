@@ -16,6 +16,9 @@ from axo.config import parse, read_config, to_plain
 from axo.errors import UserError, nearest
 from axo.layout.layout import Layout, Word, bare_layout
 
+DEFAULT_LAYOUT = "cms_axol1tl"
+"""What events, configurations and networks to be imported have when they say nothing else."""
+
 
 def layout_names() -> list[str]:
     """Names of the layouts that ship with axo."""
@@ -38,6 +41,11 @@ def find_layout(name: str | os.PathLike[str]) -> Layout:
         f"layout {text!r} is unknown{nearest(text, known)} (known: {', '.join(known)}; or give the path of "
         "a YAML file)"
     )
+
+
+def default_layout() -> Layout:
+    """The layout DEFAULT_LAYOUT, always the same object."""
+    return _shipped(DEFAULT_LAYOUT)
 
 
 def read_layout(path: str | os.PathLike[str]) -> Layout:

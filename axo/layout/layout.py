@@ -120,6 +120,11 @@ class Quantity:
         if self.period is not None and not 0 < self.period <= 1 << self.bits:
             raise UserError(f"quantity {self.name!r}: a period of {self.period} is not within its bits")
 
+    @property
+    def key(self) -> str:
+        """What it is called in `Object.columns`: its role, or its name where a role may be there twice."""
+        return self.name if self.role in _REPEATED else self.role
+
     @cached_property
     def step_value(self) -> float:
         """`step` as a number."""
@@ -387,13 +392,10 @@ class Layout:
         """Every object, in the order of the words."""
         objects, column = [], 0
         for kind in self.kinds:
-            keys = [
-                quantity.name if quantity.role in _REPEATED else quantity.role for quantity in kind.quantities
-            ]
             for index in range(kind.count):
-                columns = {key: column + place for place, key in enumerate(keys)}
+                columns = {quantity.key: column + place for place, quantity in enumerate(kind.quantities)}
                 objects.append(Object(kind, index, columns))
-                column += len(keys)
+                column += len(columns)
         return tuple(objects)
 
     @cached_property
@@ -489,21 +491,10 @@ class Layout:
         keys = {}
         for known in kinds:
             if kind is not None or role in known:
-                quantity = known.quantity(role)
-                keys[known.name] = quantity.name if quantity.role in _REPEATED else quantity.role
+                keys[known.name] = known.quantity(role).key
         return np.array(
             [item.columns[keys[item.kind.name]] for item in self.objects if item.kind.name in keys], np.intp
         )
-
-    @cached_property
-    def magnitude_columns(self) -> NDArray[np.intp]:
-        """Column of the pt (else energy) word of every object, (n_objects,); -1 where it has neither."""
-        return np.array([self._magnitude_column(item) for item in self.objects], np.intp)
-
-    @staticmethod
-    def _magnitude_column(item: Object) -> int:
-        quantity = item.kind.magnitude
-        return -1 if quantity is None else item.columns[quantity.role]
 
     @cached_property
     def object_of_word(self) -> NDArray[np.intp]:
@@ -584,7 +575,7 @@ class Layout:
                     f"layouts {self.name!r} and {part.name!r} differ in the {what.removesuffix('_value')} of "
                     f"{item.kind.name} {quantity.name}"
                 )
-        return item.columns[mine.name if mine.role in _REPEATED else mine.role]
+        return item.columns[mine.key]
 
     @cached_property
     def digest(self) -> str:

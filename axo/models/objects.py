@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from axo.errors import UserError
 from axo.layout import Layout, Object
+from axo.layout.units import physical
 
 
 class Objects:
@@ -45,13 +46,10 @@ class Objects:
         return places, columns
 
     def values(self, words: NDArray[np.integer], role: str) -> NDArray[np.float64]:
-        """Their quantity of `role` in its unit, (n, m), from raw `words` (n, n_words)."""
-        _, columns = self.with_role(role)
-        quantities = [self.layout.quantities[column] for column in columns]
-        steps = np.array([quantity.step_value for quantity in quantities])
-        origins = np.array([quantity.origin for quantity in quantities])
-        values: NDArray[np.float64] = words[:, columns] * steps + origins
-        return values
+        """Their quantity of `role` in its unit, (n, m), from raw `words` (n, n_words); see `physical`."""
+        having = [name for name in self.kinds if role in self.layout.kind(name)]
+        parts = [physical(self.layout, words, name, role) for name in having]
+        return np.concatenate([np.empty((len(words), 0)), *parts], axis=1)
 
     def require_kinds(self, numbers: Mapping[str, float], what: str) -> None:
         """UserError, naming `what`, unless `numbers` has one for each of these kinds and no other."""

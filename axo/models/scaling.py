@@ -10,14 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from axo.config import to_plain
 from axo.errors import UserError
-from axo.layout import Layout, find_layout, layout_document, parse_layout
+from axo.layout import Layout, default_layout, layout_document, parse_layout
 from axo.network import WORDS, FixedType, Operation
 from axo.network.convention import CONVENTIONS, HALF_KEPT, WHOLE_GEV, halving, scaled_inputs
 
 UNSCALED = FixedType(18, 13)
 """Type of pt in GeV, eta and phi words before scaling, as CMS's firmware has it."""
-
-DEFAULT_LAYOUT = "cms_axol1tl"
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Scaling:
     offset: tuple[int, ...]
     shift: tuple[int, ...]
     input_type: FixedType = field(default_factory=lambda: FixedType(8, 6, True, "RND_CONV", "SAT"))
-    layout: Layout = field(default_factory=lambda: find_layout(DEFAULT_LAYOUT))
+    layout: Layout = field(default_factory=default_layout)
     pt_convention: str = HALF_KEPT
 
     @property
@@ -118,7 +116,7 @@ class Scaling:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Scaling:
         """The inverse of `to_json`; a document without a layout is of axo 1: CMS's words, whole GeV."""
-        layout = find_layout(DEFAULT_LAYOUT)
+        layout = default_layout()
         if "layout" in document:
             layout = parse_layout(document["layout"], "scaling: layout")
         return cls(
@@ -135,7 +133,7 @@ def learn_scaling(words: ArrayLike, config: ScalingConfig, layout: Layout | None
 
     From quantiles of present objects. Raises UserError when no object of a kind is present at all.
     """
-    layout = layout or find_layout(DEFAULT_LAYOUT)
+    layout = layout or default_layout()
     convention = CONVENTIONS[config.pt_convention]
     words, halved = np.asarray(words), halving(layout)
     offsets, shifts = [], []

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError, nearest
-from axo.events import Events, column_slice, default_layout
-from axo.layout import Kind, Layout, Quantity
+from axo.events import Events, column_slice
+from axo.layout import Kind, Layout, Quantity, default_layout
 
 HTT_JET_PT_GEV = 30.0
 HTT_JET_ETA = 2.4

@@ -8,8 +8,9 @@ import pytest
 from axo.firmware.hls.library import compile_library, possible_words, run_library
 from axo.firmware.hls.project import compile_emulator, run_emulator, write_project
 from axo.firmware.rtl.simulate import BACK_TO_BACK, MIXED, build_simulator
-from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
+from axo.firmware.rtl.write import RtlConfig, write_rtl
 from axo.interchange.cicada import read_cicada_network
+from axo.layout.checks import clear_absent
 from axo.network import HALF_KEPT, WHOLE_GEV, read_network, with_pt_convention
 
 
@@ -28,7 +29,7 @@ def require_rtl(network, words, score, folder, at_least, stages=4):
     np.testing.assert_array_equal(core.event, np.arange(len(words)))
     np.testing.assert_array_equal(core.score_word, score)
 
-    possible = (absent_to_zero(network.layout, words) == words).all(axis=1)
+    possible = (clear_absent(network.layout, words) == words).all(axis=1)
     assert possible.sum() >= at_least
     words, score = words[possible], score[possible]
     simulator = build_simulator(design, folder / "trigger")

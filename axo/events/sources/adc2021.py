@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
-from axo.events import Events, default_layout
+from axo.events import Events
 from axo.events.sources import _hdf5
+from axo.layout import default_layout
 from axo.layout.units import event_words
 
 SUMMARY = "ADC2021 HDF5 (Particles, in GeV)"

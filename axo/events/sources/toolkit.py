@@ -24,10 +24,10 @@ import h5py
 import numpy as np
 
 from axo.errors import UserError, nearest
-from axo.events import COLUMNS, EXTRAS, Events, column_slice, concatenate, default_layout
+from axo.events import COLUMNS, EXTRAS, Events, column_slice, concatenate
 from axo.events.sources import _hdf5
 from axo.files import replacing
-from axo.layout import Layout, layout_document, parse_layout
+from axo.layout import Layout, default_layout, layout_document, parse_layout
 
 SUMMARY = "the toolkit's own HDF5 (L1Jet_hwPt, ...)"
 HAS_SEED_BITS = False  # seed bits carry their names inside the file

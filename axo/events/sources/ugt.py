@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from axo.errors import UserError
-from axo.events import DEFAULT_LAYOUT, Events
-from axo.layout import Layout, find_layout
+from axo.events import Events
+from axo.layout import DEFAULT_LAYOUT, Layout, find_layout
 from axo.layout.checks import clear_absent
 from axo.layout.packing import unpack_objects
 

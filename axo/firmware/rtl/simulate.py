@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from axo.errors import UserError
-from axo.firmware.rtl.write import RtlDesign, absent_to_zero
+from axo.firmware.rtl.write import RtlDesign
 from axo.firmware.tools.run import ToolRun, find_tool, require_tool, run_tool, tool_version
+from axo.layout.checks import clear_absent
 
 BUILD_JOBS = 2
 
@@ -132,7 +133,7 @@ class Simulator:
             raise UserError(f"RTL simulation needs words (n, {len(layout.words)}), not {words.shape}")
         outside = (words < layout.low) | (words > layout.high)
         if self.top == self.design.trigger_top:
-            outside |= words != absent_to_zero(layout, words)
+            outside |= words != clear_absent(layout, words)
         if outside.any():
             event, column = (int(i) for i in np.argwhere(outside)[0])
             word = layout.words[column]

@@ -153,12 +153,6 @@ def write_rtl(
     return design
 
 
-def absent_to_zero(layout: Layout, words: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Words (n, n_words) as the trigger top sees them: all words of objects that are absent are 0."""
-    columns = layout.presence_columns
-    return np.where((columns < 0) | (words[:, columns] > 0), words, 0).astype(words.dtype)
-
-
 def _trace(network: Network, config: RtlConfig) -> CombLogic:
     from axo.firmware.rtl.trace import trace_network
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from axo.errors import UserError
 from axo.firmware.rtl.ports import describe_ports, place_words
 from axo.firmware.rtl.simulate import Pattern, build_simulator
-from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
+from axo.firmware.rtl.write import RtlConfig, write_rtl
 from axo.firmware.stimuli import extreme_words, random_words
 from axo.layout import Kind, Layout, Links, Quantity, Word, bare_layout, find_layout, layout_names
+from axo.layout.checks import clear_absent
 from axo.network import evaluate
 from tests.firmware.any_layouts import STYLES, layouts, network_on
 
@@ -146,7 +147,7 @@ def simulated(network, folder, n_events=3000, stages=2):
     """Every event of random and extreme words comes out of the simulated trigger top as it should."""
     generator = np.random.default_rng(1)
     parts = [make(network, n_events // 2, generator) for make in (random_words, extreme_words)]
-    words = absent_to_zero(network.layout, np.concatenate(parts))
+    words = clear_absent(network.layout, np.concatenate(parts))
     design = write_rtl(network, folder / "rtl", RtlConfig(stages=stages, check_events=1000))
     simulator = build_simulator(design, folder / "sim")
     result = simulator.run(words, list(network.thresholds.values()), Pattern(gap_probability=0.1))

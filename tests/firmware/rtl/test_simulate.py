@@ -8,10 +8,11 @@ import pytest
 from axo.errors import UserError
 from axo.firmware.rtl import simulate as simulation
 from axo.firmware.rtl.simulate import BACK_TO_BACK, MIXED, Pattern, build_simulator
-from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
+from axo.firmware.rtl.write import RtlConfig, write_rtl
 from axo.firmware.stimuli import extreme_words, random_words
 from axo.firmware.tools.run import ToolError
 from axo.layout import layout_of_words
+from axo.layout.checks import clear_absent
 from axo.network import Word, evaluate
 from tests.cms_words import PT_COLUMNS
 from tests.firmware.rtl_networks import trigger_network
@@ -32,7 +33,7 @@ def hardware_words(network, n_events, seed=1):
         random_words(network, n_events // 2, generator),
         extreme_words(network, n_events // 2, generator),
     ]
-    return absent_to_zero(network.layout, np.concatenate(words))
+    return clear_absent(network.layout, np.concatenate(words))
 
 
 def check(network, words, result):
@@ -222,7 +223,7 @@ def test_golden_network_through_the_trigger(golden_network, golden_vectors, tmp_
     low = np.array([word.min_int for word in golden_network.words])
     high = np.array([word.max_int for word in golden_network.words])
     fits = ((vectors >= low) & (vectors <= high)).all(axis=1)
-    fits &= (vectors == absent_to_zero(golden_network.layout, vectors)).all(axis=1)
+    fits &= (vectors == clear_absent(golden_network.layout, vectors)).all(axis=1)
     assert fits.sum() > 13_000
     words = np.concatenate([vectors[fits], hardware_words(golden_network, 20_000)])
     design = write_rtl(golden_network, tmp_path / "rtl", RtlConfig(n_thresholds=4))

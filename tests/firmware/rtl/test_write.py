@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from axo.errors import UserError
 from axo.firmware.rtl.trace import check_trace, trace_network
-from axo.firmware.rtl.write import RtlConfig, absent_to_zero, write_rtl
+from axo.firmware.rtl.write import RtlConfig, write_rtl
 from axo.firmware.stimuli import extreme_words, random_words
 from axo.layout import find_layout
+from axo.layout.checks import clear_absent
 from axo.network import (
     Dense,
     Dot,
@@ -251,7 +252,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_absent_objects_are_zero():
     words = np.arange(1, 58, dtype=np.int16)[None].repeat(2, axis=0)
     words[1, 3] = 0  # EG0_pt
-    zeroed = absent_to_zero(find_layout("cms_axol1tl"), words)
+    zeroed = clear_absent(find_layout("cms_axol1tl"), words)
     assert (zeroed[0] == words[0]).all()
     assert zeroed[1, 3:6].tolist() == [0, 0, 0] and (zeroed[1, 6:] == words[1, 6:]).all()
 
