@@ -26,7 +26,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     import yaml
 
-    # libyaml's parser, where PyYAML was built with it, is some ten times as fast: menus and layouts are long.
+    # libyaml's parser, where PyYAML has it, is six to eight times as fast; menus and layouts are long.
     fastest: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     class Loader(fastest):  # type: ignore[misc, valid-type]  # chosen at run time
